@@ -1,0 +1,431 @@
+"""YAML or a dict -> functions: the only place where a string names a function.
+
+A recipe's ``divreg:`` block has three keys, each optional::
+
+    divreg:
+      interventions:                       # null: the preset; []: none, trains as TRL does
+        - darling: {floor: 0.1}            # hyper-parameters by name
+        - progrpo: {alpha: {linear: [0.1, 0.3, 100]}}  # from, to, in how many steps
+        - steer: {strength: 0.5}           # half way: blend(), where the method has no such dial
+        - my_package.my_module.my_method   # a function of your own
+      signals:
+        correct: {reward: accuracy_reward, at_least: 1.0}
+        answer: my_package.answers.boxed   # a function: text -> answer or None
+        partition: by_answer               # or {by_ngram: {threshold: 0.5}}
+        embedding: {encoder: all-MiniLM-L6-v2}
+      monitor: {on_collapse: stop}         # CollapseMonitor's arguments; true takes its defaults
+"""
+
+import difflib
+import functools
+import importlib
+import inspect
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from divreg.compose import Intervention, Linear, blend, contract, is_factory, scheduled
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a ``divreg:`` block says: functions where it had names.
+
+    ``interventions`` is None where the preset should run; ``monitor`` is None where no monitor was
+    asked for, else the keyword arguments of ``CollapseMonitor``.
+    """
+
+    interventions: list[Intervention] | None = None
+    signals: dict[str, Any] = field(default_factory=dict)
+    monitor: dict[str, Any] | None = None
+
+
+def load(source: Mapping[str, Any] | str | os.PathLike[str] | None) -> Settings:
+    """Read a ``divreg:`` block: a dict, the path of a YAML file that holds one, or None.
+
+    A YAML file may be a whole recipe, of which the ``divreg:`` block is read, or the block alone.
+
+    Raises:
+        ValueError: If a key, a name or a value is not known; the message says what to type instead.
+    """
+    if source is None:
+        return Settings()
+    block = source if isinstance(source, Mapping) else _read_block(Path(source))
+    keys = ("interventions", "signals", "monitor")
+    for key in block:
+        if key not in keys:
+            raise ValueError(unknown("the `divreg:` block", "key", key, keys))
+    listed = block.get("interventions")
+    return Settings(
+        interventions=None if listed is None else methods(listed),
+        signals=signals(block.get("signals") or {}),
+        monitor=_monitor(block.get("monitor")),
+    )
+
+
+def methods(items: Sequence[Any]) -> list[Intervention]:
+    """Turn a list of names, ``{name: hyper-parameters}`` and functions into interventions.
+
+    Raises:
+        ValueError: If a method or a hyper-parameter is not known, or a value is of the wrong kind.
+
+    >>> methods([{"entropy_bonus": {"strength": 0.05}}])[0].keywords
+    {'strength': 0.05}
+    """
+    if isinstance(items, (str, Mapping)) or not isinstance(items, Iterable):
+        raise ValueError(
+            f"interventions needs a list; got {_kind(items)}. "
+            "Put each method on a line of its own that begins with a dash: `- darling: {}`."
+        )
+    return [_method(item) for item in items]
+
+
+def signals(block: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn a ``signals:`` block into what the trainers' ``signals=`` takes.
+
+    Raises:
+        ValueError: If a signal, a function or a value is not known.
+    """
+    if not isinstance(block, Mapping):
+        raise ValueError(
+            f"signals needs a mapping; got {_kind(block)}. "
+            "Write `signals: {partition: by_answer}`."
+        )
+    from divreg.signals import SIGNALS
+
+    readers = {"correct": _correct, "answer": _answer, "embedding": _embedding}
+    known = sorted({*SIGNALS, *readers})
+    ready = {}
+    for name, value in block.items():
+        if name not in known:
+            raise ValueError(unknown("signals", "signal", name, known))
+        reader = readers.get(name) or functools.partial(_derived, SIGNALS[name])
+        ready[name] = reader(value)
+    return ready
+
+
+def named(path: str, what: str) -> Any:
+    """Import what a dotted path names; the working directory is searched too, as TRL's CLI does.
+
+    Args:
+        path: A module and a name in it, such as ``my_package.rewards.length``.
+        what: What the path should lead to, for the error: ``"reward function"``.
+
+    Raises:
+        ValueError: If there is no such module, or it has no such name.
+    """
+    module_name, _, name = path.rpartition(".")
+    if not module_name:
+        raise ValueError(
+            f"{what} needs a dotted path; got {path!r}. "
+            f"Write module.name, such as my_module.{path}."
+        )
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise ValueError(
+            f"{what} {path!r} cannot be imported: {error}. "
+            f"Run from the folder that holds {module_name.split('.')[0]}, or install it."
+        ) from error
+    if not hasattr(module, name):
+        public = [n for n in vars(module) if not n.startswith("_")]
+        raise ValueError(unknown(f"module {module_name}", "name", name, public))
+    return getattr(module, name)
+
+
+def unknown(who: str, kind: str, name: Any, known: Iterable[str]) -> str:
+    """Say that ``who`` has no ``kind`` called ``name``, and which one was probably meant.
+
+    >>> unknown("signals", "signal", "partitoin", ["answer", "partition"])
+    "signals has no signal 'partitoin'; it takes answer, partition. Did you mean 'partition'?"
+    """
+    listed = sorted(known)
+    close = difflib.get_close_matches(str(name), listed, n=1, cutoff=0.6)
+    takes = f"it takes {', '.join(listed)}" if 0 < len(listed) <= 12 else ""
+    fact = f"{who} has no {kind} {name!r}" + (f"; {takes}." if takes else ".")
+    if close:
+        return f"{fact} Did you mean {close[0]!r}?"
+    return f"{fact} Remove it" + (" or use one of these." if takes else ".")
+
+
+def _read_block(path: Path) -> Mapping[str, Any]:
+    """Read the ``divreg:`` block of a YAML file, or the whole file where it has no such key."""
+    document = read_yaml(path)
+    return document.get("divreg", document) or {}
+
+
+def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a YAML file that holds a mapping.
+
+    Raises:
+        ValueError: If the file is missing, is no YAML, or holds something else than a mapping.
+    """
+    try:
+        document = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a text file"
+        raise ValueError(
+            f"the config file {path} cannot be read: {reason}. Give the path of a YAML file."
+        ) from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" in line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "it does not parse"
+        raise ValueError(
+            f"the config file {path} is not valid YAML{where}: {problem}. "
+            "Check the indentation and the colons there."
+        ) from error
+    if not isinstance(document, dict):
+        raise ValueError(
+            f"the config file {path} needs `key: value` lines; got {_kind(document)}. "
+            "Start from a file in recipes/."
+        )
+    return document
+
+
+def _method(item: Any) -> Intervention:
+    """Turn one entry of ``interventions:`` into a function."""
+    if isinstance(item, Mapping):
+        if len(item) != 1:
+            raise ValueError(
+                f"an intervention needs one name; got {', '.join(map(str, item)) or 'none'}. "
+                "Write `- darling: {floor: 0.1}`, one dash for each method."
+            )
+        name, hyper = next(iter(item.items()))
+    else:
+        name, hyper = item, None
+    if not isinstance(name, str):
+        if hyper is None and callable(getattr(name, "update", name)):
+            return name
+        raise ValueError(
+            f"an intervention needs the name of a method; got {name!r}. "
+            "`divreg methods` lists them."
+        )
+    if hyper is not None and not isinstance(hyper, Mapping):
+        raise ValueError(
+            f"{name} needs its hyper-parameters by name; got {hyper!r}. "
+            f"Write `- {name}: {{name: value}}`."
+        )
+    return _bind(_find_method(name), dict(hyper or {}))
+
+
+def _find_method(name: str) -> Intervention:
+    from divreg.methods import METHODS
+
+    if name in METHODS:
+        return METHODS[name]
+    if "." in name:
+        return named(name, "method")
+    raise ValueError(
+        unknown("divreg", "method", name, METHODS)
+        + " A function of your own is named by its dotted path, my_module.my_method."
+    )
+
+
+def _bind(f: Intervention, given: dict[str, Any]) -> Intervention:
+    """Bind constants with ``partial``, schedules with ``scheduled``, a new dial with ``blend``."""
+    known = contract(f)
+    blended = "strength" in given and "strength" not in known.hyper
+    for key in given:
+        if key not in known.hyper and not (blended and key == "strength"):
+            raise ValueError(
+                unknown(known.name, "hyper-parameter", key, {*known.hyper, "strength"})
+            )
+    values = {
+        k: _value(known.name, k, v, default=known.hyper.get(k, 1.0)) for k, v in given.items()
+    }
+    dial = values.pop("strength") if blended else 1.0
+    schedules = {k: v for k, v in values.items() if isinstance(v, Linear)}
+    constants = {k: v for k, v in values.items() if k not in schedules}
+    if schedules and is_factory(f):
+        raise ValueError(
+            f"{known.name} has a memory and reads {next(iter(schedules))!r} once, at the start; "
+            "got a schedule. Schedule its strength instead: strength: {linear: [0, 1, 100]}."
+        )
+    built: Any = functools.partial(f, **constants) if constants else f  # pyright: ignore[reportCallIssue, reportArgumentType]
+    if blended:
+        constant = not isinstance(dial, Linear)
+        built = blend(built, dial if constant else 1.0)
+        schedules |= {} if constant else {"strength": dial}
+    return scheduled(built, **schedules) if schedules else built
+
+
+def _value(who: str, name: str, value: Any, *, default: Any) -> Any:
+    """Check one hyper-parameter against its default, and read ``{linear: [from, to, steps]}``."""
+    if isinstance(value, Mapping) and not isinstance(default, Mapping):
+        return _schedule(who, name, value)
+    if isinstance(default, bool):
+        if not isinstance(value, bool):
+            raise ValueError(f"{who} needs true or false for {name}; got {value!r}. {_ASK}")
+    elif isinstance(default, (int, float)):
+        return _number(who, name, value)
+    elif isinstance(default, str) and not isinstance(value, str):
+        raise ValueError(f"{who} needs a word for {name}; got {value!r}. {_ASK}")
+    return value
+
+
+_ASK = "`divreg methods` lists every hyper-parameter with its default."
+
+
+def _number(who: str, name: str, value: Any) -> int | float:
+    """Read a number; YAML takes ``1e-4`` for a word, people do not."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return value
+    try:
+        return float(value) if isinstance(value, str) else float("word")
+    except ValueError:
+        raise ValueError(f"{who} needs a number for {name}; got {value!r}. {_ASK}") from None
+
+
+def _schedule(who: str, name: str, value: Mapping[str, Any]) -> Linear:
+    points = value.get("linear") if len(value) == 1 else None
+    if not isinstance(points, list) or len(points) != 3:
+        raise ValueError(
+            f"{who} needs a number or a schedule for {name}; got {dict(value)}. "
+            f"Write {name}: {{linear: [from, to, steps]}}."
+        )
+    start, end, steps = (_number(who, name, p) for p in points)
+    return Linear(start, end, int(steps))
+
+
+def _correct(value: Any) -> dict[str, Any]:
+    """Read ``correct: {reward: NAME, at_least: X}``."""
+    example = "Write `correct: {reward: accuracy_reward, at_least: 1.0}`."
+    if not isinstance(value, Mapping):
+        raise ValueError(f"correct needs the name of a reward function; got {value!r}. {example}")
+    for key in value:
+        if key not in ("reward", "at_least"):
+            raise ValueError(unknown("correct", "key", key, ("reward", "at_least")))
+    if not isinstance(value.get("reward"), str):
+        raise ValueError(f"correct needs the key 'reward'; got {dict(value)}. {example}")
+    return {
+        "reward": value["reward"],
+        "at_least": float(_number("correct", "at_least", value.get("at_least", 1.0))),
+    }
+
+
+def _answer(value: Any) -> Callable[[str], str | None]:
+    return _function(value, "answer", "my_module.extract, a function: text -> answer or None")
+
+
+def _embedding(value: Any) -> Callable[[list[str]], Any]:
+    """Read ``embedding:``: a function's dotted path, or ``{encoder: NAME_OR_FOLDER, ...}``."""
+    if not isinstance(value, Mapping):
+        return _function(
+            value, "embedding", "{encoder: all-MiniLM-L6-v2}, or the dotted path of a function"
+        )
+    from divreg.encoders import encoder
+
+    known = inspect.signature(encoder).parameters
+    name, *_ = known
+    options = {name if k == "encoder" else k: v for k, v in value.items()}
+    for key in options:
+        if key not in known:
+            raise ValueError(unknown("embedding", "key", key, {"encoder", *list(known)[1:]}))
+    if name not in options:
+        raise ValueError(
+            f"embedding needs the key 'encoder'; got {dict(value)}. "
+            "Write `embedding: {encoder: all-MiniLM-L6-v2}`."
+        )
+    return encoder(**options)
+
+
+def _function(value: Any, who: str, example: str) -> Callable[..., Any]:
+    found = named(value, who) if isinstance(value, str) else value
+    if not callable(found):
+        raise ValueError(f"{who} needs a function; got {value!r}. Write `{who}: {example}`.")
+    return found
+
+
+def _derived(library: Callable[..., Any], value: Any) -> Callable[..., Any]:
+    """Read a signal that is computed from others: a variant, a dotted path or hyper-parameters."""
+    name = library.__name__
+    variants = _variants(library)
+    if callable(value):
+        return value
+    if isinstance(value, str):
+        return _variant(name, value, variants)
+    if not isinstance(value, Mapping):
+        raise ValueError(
+            f"{name} needs the name of a function; got {value!r}. Use one of "
+            f"{', '.join(sorted(variants))}, or a dotted path."
+        )
+    if len(value) == 1:
+        key, hyper = next(iter(value.items()))
+        if key in variants or "." in str(key) or isinstance(hyper, Mapping):
+            return _configured(_variant(name, key, variants), hyper or {})
+    return _configured(library, value)
+
+
+def _variants(library: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
+    """Return the functions beside ``library`` whose arguments are all keyword-only, by name."""
+    module = sys.modules[library.__module__]
+    return {
+        name: f
+        for name, f in vars(module).items()
+        if inspect.isfunction(f)
+        and f.__module__ == module.__name__
+        and not name.startswith("_")
+        and all(p.kind is p.KEYWORD_ONLY for p in inspect.signature(f).parameters.values())
+    }
+
+
+def _variant(name: str, key: str, variants: Mapping[str, Callable[..., Any]]) -> Any:
+    if key in variants:
+        return variants[key]
+    if "." in key:
+        return _function(key, name, "my_module.my_function")
+    raise ValueError(unknown(name, "function", key, variants))
+
+
+def _configured(f: Callable[..., Any], hyper: Mapping[str, Any]) -> Callable[..., Any]:
+    """Bind the hyper-parameters of a signal; one that takes a function accepts its dotted path."""
+    parameters = {
+        k: p for k, p in inspect.signature(f).parameters.items() if p.default is not p.empty
+    }
+    bound = {}
+    for key, value in hyper.items():
+        if key not in parameters:
+            raise ValueError(unknown(f.__name__, "hyper-parameter", key, parameters))
+        if isinstance(value, str) and "Callable" in str(parameters[key].annotation):
+            value = named(value, key)
+        bound[key] = _value(f.__name__, key, value, default=parameters[key].default)
+    return functools.partial(f, **bound) if bound else f
+
+
+def _monitor(value: Any) -> dict[str, Any] | None:
+    """Read ``monitor:``: true, false, or the arguments of ``CollapseMonitor``."""
+    if value is None or value is False:
+        return None
+    if value is True:
+        return {}
+    if not isinstance(value, Mapping):
+        raise ValueError(
+            f"monitor needs true, false or its settings; got {value!r}. "
+            "Write `monitor: true` or `monitor: {on_collapse: stop}`."
+        )
+    from divreg.monitor.callback import CollapseMonitor
+
+    known = set(inspect.signature(CollapseMonitor).parameters) - {"trainer"}
+    settings = dict(value)
+    for key in settings:
+        if key not in known:
+            raise ValueError(unknown("monitor", "setting", key, known))
+    described = {k: v for k, v in settings.items() if k in ("correct", "answer", "partition")}
+    return {**settings, **signals(described)}
+
+
+def _kind(value: Any) -> str:
+    return {
+        type(None): "nothing",
+        dict: "a mapping",
+        list: "a list",
+        str: f"the word {value!r}",
+    }.get(type(value), repr(value))
