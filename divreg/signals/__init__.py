@@ -1,0 +1,46 @@
+"""The vocabulary of signals: what a method may ask for, each computed at most once per step.
+
+``BASE`` signals come from the trainer or from the configuration; ``SIGNALS`` are computed from
+them by functions whose keyword-only arguments without a default are signals again; any such
+function may stand in for one of them, as ``by_answer`` for ``partition``. To add a signal: one
+file, one import line, its name in ``SIGNALS``.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from divreg.signals.confidence import confidence as confidence
+from divreg.signals.lengths import lengths as lengths
+from divreg.signals.logratio import logratio as logratio
+from divreg.signals.ngram_similarity import ngram_similarity as ngram_similarity
+from divreg.signals.partition import by_answer as by_answer
+from divreg.signals.partition import by_callable as by_callable
+from divreg.signals.partition import by_embedding as by_embedding
+from divreg.signals.partition import by_ngram as by_ngram
+from divreg.signals.partition import by_text as by_text
+from divreg.signals.partition import partition as partition
+from divreg.signals.similarity import similarity as similarity
+
+# Shapes at the stages `rewards` and `advantages`; at `token_weights` and `loss` a completion is a
+# row: `*p, g` becomes `b`. Per-token signals are then those of the current policy.
+BASE: dict[str, str] = {
+    "prompts": "prompt texts, nested lists (*p)",
+    "prompt_id": "hash of each prompt, 8 hex digits, nested lists (*p)",
+    "texts": "completion texts, nested lists (*p, g)",
+    "answer": "extracted answers, nested lists (*p, g) of str or None; configured, never guessed",
+    "correct": "bool (*p, g); configured, or the one reward function where it gives only 0 and 1",
+    "embedding": "float (*p, g, d), any unit; needs a configured encoder",
+    "logprob": "float (*p, g, t), nats; of the sampling policy, of the current one in the loss",
+    "old_logprob": "float (b, t), nats; of the sampling policy, in the loss",
+    "entropy": "float (*p, g, t), nats; of the next-token distribution, as `logprob`",
+    "mask": "bool (*p, g, t); True where a completion has a token",
+    "prompt_logprob": "float (*p, g, s), nats; of the prompt's tokens, sampling policy",
+    "prompt_mask": "bool (*p, g, s); True where `prompt_logprob` holds a conditioned token",
+    "advantages": "float (b, t); what the loss multiplies, in the loss",
+    "step": "int; the optimizer step",
+    "boost": "float; factor on scheduled strengths, 1 until the monitor intervenes",
+}
+
+SIGNALS: dict[str, Callable[..., Any]] = {
+    f.__name__: f for f in (partition, ngram_similarity, similarity, confidence, logratio, lengths)
+}

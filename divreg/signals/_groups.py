@@ -1,0 +1,17 @@
+"""Nested lists of texts with any leading prompt axes, one innermost list per group."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Shaped
+from torch import Tensor
+
+
+def over_groups(
+    f: Callable[[Any], Any], nested: Sequence[Any], dtype: torch.dtype
+) -> Shaped[Tensor, "..."]:
+    """Stack ``f`` of every innermost list: lists ``(*p, g)`` become ``(*p, ...)`` of its results."""
+    if nested and isinstance(nested[0], list):
+        return torch.stack([over_groups(f, group, dtype) for group in nested])
+    return torch.as_tensor(f(nested), dtype=dtype)

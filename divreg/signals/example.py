@@ -1,0 +1,185 @@
+"""Random but consistent values of every signal: to call a method once before anything is trained.
+
+The same answer is equally correct everywhere in its group, equal texts have equal embeddings, and
+the seeds run through the groups that break methods: ties, duplicates, all correct, none correct.
+"""
+
+import difflib
+import inspect
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from divreg.compose import STAGES
+from divreg.signals import SIGNALS
+
+# A text and the answer in it: equal ones, near-copies, one without an answer, an empty one.
+_TEXTS = (
+    ("4", "4"),
+    (" 4 ", "4"),
+    ("7", "7"),
+    ("As anybody can verify by counting on the fingers of one hand, the sum of both is 4.", "4"),
+    ("As anybody can verify by counting on the fingers of one hand, the sum of both is 7.", "7"),
+    ("I do not know.", None),
+    ("", None),
+)
+_DIMENSIONS = 8
+_PROMPT_TOKENS = 6
+_KINDS = 4  # of rewards, which the seeds run through
+
+
+def example(
+    names: Iterable[str], stage: str, p: int = 2, g: int = 4, t: int = 5, seed: int = 0
+) -> dict[str, Any]:
+    """Draw values of the named signals as a method of ``stage`` gets them.
+
+    At ``rewards`` and ``advantages`` they are shaped as ``divreg.signals.BASE`` says, with
+    ``*p = (p,)``; at ``token_weights`` and ``loss`` there are ``b = p * g`` rows. The name of the
+    stage gives the first argument itself. ``seed % 4`` picks the rewards: 0 signed, graded and
+    tied, 1 zero and one, 2 all correct, 3 all wrong.
+
+    Args:
+        names: Signals, base or derived, and possibly the stage.
+        stage: One of ``divreg.compose.STAGES``.
+        p: Prompts.
+        g: Completions of a prompt.
+        t: Tokens of a completion, padding included.
+        seed: Same seed and sizes, same values, whatever else is asked for.
+
+    Raises:
+        ValueError: If the stage or a signal is not known.
+
+    >>> example(["correct"], "rewards", p=1, seed=2)
+    {'correct': tensor([[True, True, True, True]])}
+    """
+    if stage not in STAGES:
+        raise ValueError(
+            f"example needs one of the stages {', '.join(STAGES)}; got {stage!r}. "
+            f"Pass divreg.compose.contract(method).stage."
+        )
+    values = ingredients(stage, p, g, t, seed)
+    return {name: derive(name, values) for name in names}
+
+
+def derive(
+    name: str, values: Mapping[str, Any], recipes: Mapping[str, Callable[..., Any]] = SIGNALS
+) -> Any:
+    """Return the named value, or compute it from others as its signature says.
+
+    Raises:
+        ValueError: If nothing supplies the signal.
+    """
+    if name in values:
+        return values[name]
+    if name not in recipes:
+        near = difflib.get_close_matches(name, [*values, *recipes], n=1)
+        meant = f"Did you mean {near[0]!r}?" if near else "Pass a function that computes it."
+        raise ValueError(f"no signal is called {name!r}; got neither value nor recipe. {meant}")
+    wanted = inspect.signature(recipes[name]).parameters.values()
+    inputs = {w.name: derive(w.name, values, recipes) for w in wanted if w.default is w.empty}
+    return recipes[name](**inputs)
+
+
+def ingredients(stage: str, p: int, g: int, t: int, seed: int) -> dict[str, Any]:
+    """Draw every base signal of a stage and its first argument; see :func:`example`."""
+    groups = _groups(p, g, t, seed)
+    if stage in ("rewards", "advantages"):
+        return groups
+    # Where rows are shuffled, what compares completions was computed while groups were whole.
+    compared = ("partition", "ngram_similarity", "similarity")
+    groups |= {name: derive(name, groups) for name in compared}
+    return _rows(groups, p, g, t, seed)
+
+
+def _groups(p: int, g: int, t: int, seed: int) -> dict[str, Any]:
+    """Draw one rollout of ``p`` whole groups."""
+    kind, shape = seed % _KINDS, (p, g)
+    picks = torch.randint(len(_TEXTS), shape, generator=_stream(seed, "texts"))
+    texts = [[_TEXTS[i][0] for i in group] for group in picks.tolist()]
+    answer = [[_TEXTS[i][1] for i in group] for group in picks.tolist()]
+    is_four = torch.tensor([[a == "4" for a in group] for group in answer])
+    correct = (is_four, is_four, torch.ones_like(is_four), torch.zeros_like(is_four))[kind]
+    graded = torch.randn(shape, generator=_stream(seed, "rewards")).mul(2).round() / 2
+    rewards = graded if kind == 0 else correct.float()
+    prompts = [f"2 + 2 = ? (asked for the {seed}.{i} time)" for i in range(p)]
+    logprob, entropy, mask = _tokens(p * g, t, seed)
+    return {
+        "rewards": rewards,
+        "advantages": _normalised(rewards),
+        "prompts": prompts,
+        "prompt_id": [f"{zlib.crc32(prompt.encode()):08x}" for prompt in prompts],
+        "texts": texts,
+        "answer": answer,
+        "correct": correct,
+        "embedding": torch.stack([torch.stack([_vector(x) for x in group]) for group in texts]),
+        "logprob": logprob.view(p, g, t),
+        "old_logprob": logprob.view(p, g, t).clone(),
+        "entropy": entropy.view(p, g, t),
+        "mask": mask.view(p, g, t),
+        **_prompt_tokens(p, g, seed),
+        "step": 1 + seed,
+        "boost": 1.0,
+    }
+
+
+def _rows(groups: dict[str, Any], p: int, g: int, t: int, seed: int) -> dict[str, Any]:
+    """Cut the groups into ``p * g`` rows, and let the policy have moved since it sampled them."""
+    rows: dict[str, Any] = {}
+    for name, value in groups.items():
+        if isinstance(value, Tensor):
+            rows[name] = value.flatten(0, 1)
+        elif name in ("texts", "answer"):
+            rows[name] = [x for group in value for x in group]
+        elif name in ("prompts", "prompt_id"):
+            rows[name] = [x for x in value for _ in range(g)]
+        else:
+            rows[name] = value
+    moved = torch.randn(p * g, t, generator=_stream(seed, "moved")) / 10
+    rows["logprob"] = (rows["old_logprob"] + moved).clamp(max=0)
+    rows["advantages"] = rows["advantages"].unsqueeze(-1).repeat(1, t)
+    rows["token_weights"] = torch.ones(p * g, t)
+    mask = rows["mask"]
+    rows["loss"] = -(rows["advantages"] * rows["logprob"])[mask].sum() / mask.sum().clamp(min=1)
+    return rows
+
+
+def _tokens(b: int, t: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Draw log-probs <= 0, entropies >= 0 and the mask of completions of 1 to ``t`` tokens."""
+    logprob = -torch.rand(b, t, generator=_stream(seed, "logprob")).mul(4)
+    entropy = torch.rand(b, t, generator=_stream(seed, "entropy")).mul(3)
+    length = torch.randint(1, t + 1, (b, 1), generator=_stream(seed, "mask"))
+    return logprob, entropy, torch.arange(t) < length
+
+
+def _prompt_tokens(p: int, g: int, seed: int) -> dict[str, Tensor]:
+    """Draw left-padded prompts; all completions of a group share theirs."""
+    shape = (p, 1, _PROMPT_TOKENS)
+    logprob = -torch.rand(shape, generator=_stream(seed, "prompt_logprob")).mul(4)
+    length = torch.randint(1, _PROMPT_TOKENS + 1, (p, 1, 1), generator=_stream(seed, "prompt_mask"))
+    mask = torch.arange(_PROMPT_TOKENS) >= _PROMPT_TOKENS - length
+    return {
+        "prompt_logprob": logprob.masked_fill(~mask, 0).repeat(1, g, 1),
+        "prompt_mask": mask.repeat(1, g, 1),
+    }
+
+
+def _normalised(rewards: Tensor) -> Tensor:
+    """Centre and scale in each group as TRL does; a group of one has advantage 0."""
+    if rewards.shape[-1] == 1:
+        return torch.zeros_like(rewards)
+    centred = rewards - rewards.mean(-1, keepdim=True)
+    return centred / (rewards.std(-1, keepdim=True) + 1e-4)
+
+
+def _vector(text: str) -> Tensor:
+    """Return a unit vector that depends on the text alone."""
+    drawn = torch.randn(_DIMENSIONS, generator=_stream(0, text))
+    return drawn / drawn.norm()
+
+
+def _stream(seed: int, name: str) -> torch.Generator:
+    """Return a generator of its own for every name, so that values do not depend on each other."""
+    return torch.Generator().manual_seed(zlib.crc32(f"{seed}/{name}".encode()))
