@@ -104,13 +104,13 @@ def signals(block: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in block.items():
         if name not in known:
             raise ValueError(unknown("signals", "signal", name, known))
-        reader = readers.get(name) or functools.partial(_derived, SIGNALS[name])
+        reader = readers.get(name) or functools.partial(_derived, name)
         ready[name] = reader(value)
     return ready
 
 
 def named(path: str, what: str) -> Any:
-    """Import what a dotted path names; the working directory is searched too, as TRL's CLI does.
+    """Import what a dotted path names; the working directory is searched too.
 
     Args:
         path: A module and a name in it, such as ``my_package.rewards.length``.
@@ -125,8 +125,7 @@ def named(path: str, what: str) -> Any:
             f"{what} needs a dotted path; got {path!r}. "
             f"Write module.name, such as my_module.{path}."
         )
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
+    search_working_directory()
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
@@ -138,6 +137,12 @@ def named(path: str, what: str) -> Any:
         public = [n for n in vars(module) if not n.startswith("_")]
         raise ValueError(unknown(f"module {module_name}", "name", name, public))
     return getattr(module, name)
+
+
+def search_working_directory() -> None:
+    """Let the user's own modules be named from the folder they lie in, as TRL's CLI does."""
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
 
 
 def unknown(who: str, kind: str, name: Any, known: Iterable[str]) -> str:
@@ -344,37 +349,25 @@ def _function(value: Any, who: str, example: str) -> Callable[..., Any]:
     return found
 
 
-def _derived(library: Callable[..., Any], value: Any) -> Callable[..., Any]:
+def _derived(name: str, value: Any) -> Callable[..., Any]:
     """Read a signal that is computed from others: a variant, a dotted path or hyper-parameters."""
-    name = library.__name__
-    variants = _variants(library)
+    from divreg.signals import SIGNALS, VARIANTS
+
+    variants = VARIANTS.get(name, {})
     if callable(value):
         return value
     if isinstance(value, str):
         return _variant(name, value, variants)
     if not isinstance(value, Mapping):
         raise ValueError(
-            f"{name} needs the name of a function; got {value!r}. Use one of "
-            f"{', '.join(sorted(variants))}, or a dotted path."
+            f"{name} needs a function; got {value!r}. Name "
+            f"{', '.join([*sorted(variants), 'a function of your own by its dotted path'])}."
         )
     if len(value) == 1:
         key, hyper = next(iter(value.items()))
         if key in variants or "." in str(key) or isinstance(hyper, Mapping):
-            return _configured(_variant(name, key, variants), hyper or {})
-    return _configured(library, value)
-
-
-def _variants(library: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
-    """Return the functions beside ``library`` whose arguments are all keyword-only, by name."""
-    module = sys.modules[library.__module__]
-    return {
-        name: f
-        for name, f in vars(module).items()
-        if inspect.isfunction(f)
-        and f.__module__ == module.__name__
-        and not name.startswith("_")
-        and all(p.kind is p.KEYWORD_ONLY for p in inspect.signature(f).parameters.values())
-    }
+            return _configured(_variant(name, str(key), variants), hyper or {})
+    return _configured(SIGNALS[name], value)
 
 
 def _variant(name: str, key: str, variants: Mapping[str, Callable[..., Any]]) -> Any:

@@ -1,0 +1,179 @@
+"""The command line: ``divreg demo | grpo | rloo | report | methods | env``.
+
+Every sub-command imports what it needs when it runs: ``divreg --help`` and ``divreg report`` load
+neither torch nor TRL. Exit codes: 0 done or healthy, 2 bad input, 3 collapsed or exploding.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from divreg import __version__
+
+BAD_INPUT = 2
+
+_EXAMPLES = """\
+examples:
+  divreg demo                                  see plain GRPO collapse and DiverseGRPOTrainer hold
+  divreg report runs/my-grpo                   explain a run that already happened
+  divreg grpo --config recipes/expressions/tiny/darling.yaml --max_steps 50
+  divreg methods                               what there is, with hyper-parameters and sources
+
+exit codes: 0 done or healthy, 2 bad input, 3 collapsed or exploding (report)
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if words and words[0] in ("grpo", "rloo"):  # TRL's parser reads everything that follows
+            return _train(words[0], words[1:])
+        parser = _parser(words[0] if words else "")
+        if not words:
+            parser.print_help()
+            return 0
+        chosen = parser.parse_args(words)
+        return chosen.run(chosen) or 0
+    except (ValueError, TypeError, ImportError) as error:
+        if not _is_ours(error):
+            raise
+        _complain(str(error))
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        _complain("interrupted.")
+        return 130
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one sentence and its cure."""
+
+    def error(self, message: str) -> NoReturn:
+        _complain(f"{message}. Type {self.prog} --help to see what it takes.")
+        raise SystemExit(BAD_INPUT)
+
+
+def _parser(command: str) -> argparse.ArgumentParser:
+    """Build the parser; only the chosen sub-command's module is imported for its arguments."""
+    parser = _Parser(
+        prog="divreg",
+        description="Keep a language model diverse while you post-train it with TRL.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"divreg {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def add(name: str, text: str, run: Callable[[argparse.Namespace], int | None]) -> _Parser:
+        added = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        added.set_defaults(run=run)
+        return added
+
+    demo = add("demo", "Train a tiny model both ways and compare: a few minutes on a CPU.", _demo)
+    if command == "demo":
+        from divreg import demo as demo_module
+
+        demo_module.add_arguments(demo)
+    add("grpo", "Train with GRPO from a recipe; takes what `trl grpo` takes.", _unreachable)
+    add("rloo", "Train with RLOO from a recipe; takes what `trl rloo` takes.", _unreachable)
+    report = add("report", "Explain one run, or compare two, in one HTML file.", _report)
+    if command == "report":
+        from divreg import report as report_module
+
+        report_module.add_arguments(report)
+    methods = add("methods", "List the methods with their hyper-parameters and sources.", _methods)
+    methods.add_argument("--markdown", action="store_true", help="print the table of the README")
+    add("env", "Print versions and devices, for a bug report.", _env)
+    return parser
+
+
+def _demo(chosen: argparse.Namespace) -> int | None:
+    from divreg import demo
+
+    return demo.main(chosen)
+
+
+def _report(chosen: argparse.Namespace) -> int | None:
+    from divreg import report
+
+    return report.main(chosen)
+
+
+def _unreachable(chosen: argparse.Namespace) -> NoReturn:
+    raise AssertionError(f"{chosen} is read by TRL's parser")
+
+
+def _train(method: str, words: list[str]) -> int:
+    from divreg.trainers import recipe
+
+    return recipe.run(method, words)
+
+
+def _methods(chosen: argparse.Namespace) -> None:
+    from divreg import catalogue
+
+    if chosen.markdown:
+        sys.stdout.write(catalogue.markdown())
+    else:
+        catalogue.show_table()
+
+
+def _env(_: argparse.Namespace) -> None:
+    """Print what a bug report needs: versions without importing, devices with torch."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    lines = {"divreg": __version__, "python": platform.python_version()}
+    lines["platform"] = platform.platform()
+    for name in (
+        "torch trl transformers accelerate datasets peft deepspeed vllm sentence-transformers "
+        "triton numpy pyarrow"
+    ).split():
+        try:
+            lines[name] = version(name)
+        except PackageNotFoundError:
+            lines[name] = "not installed"
+    lines["trl, tested"] = _tested()
+    lines["devices"] = _devices()
+    for name, value in lines.items():
+        sys.stdout.write(f"- {name}: {value}\n")
+
+
+def _tested() -> str:
+    from divreg.trainers import _seams
+
+    oldest, newest = (".".join(map(str, v)) for v in (_seams.OLDEST, _seams.TESTED))
+    return f"{oldest} to {newest}; a newer 1.x warns"
+
+
+def _devices() -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        return ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
+    if torch.backends.mps.is_available():
+        return "Apple GPU (mps)"
+    return f"CPU only, {torch.get_num_threads()} threads"
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Whether divreg raised the error itself: such a message is complete without a traceback."""
+    at = error.__traceback__
+    while at is not None and at.tb_next is not None:
+        at = at.tb_next
+    home = Path(__file__).resolve().parent
+    return at is not None and home in Path(at.tb_frame.f_code.co_filename).resolve().parents
+
+
+def _complain(message: str) -> None:
+    import os
+
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # several processes say the same thing
+        sys.stderr.write(f"divreg: {message}\n")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
