@@ -1,0 +1,212 @@
+"""The only code that overrides TRL: every override extends ``super()``, none copies it."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from divreg.pipeline import Pipeline
+from divreg.trainers import _seams
+from divreg.trainers._plan import Plan
+from divreg.trainers._rollout import Rollout
+from divreg.trainers._rows import CARRIED, Rows
+
+logger = logging.getLogger("divreg")
+STATE_FILE = "divreg_state.json"
+
+
+class InterventionMixin(_seams.OnlineSeams):
+    """Puts a :class:`divreg.pipeline.Pipeline` into a GRPO-like trainer of TRL."""
+
+    always_scores = False  # whether TRL computes old log-probs for every rollout
+    token_advantages = True  # whether TRL's loss takes one advantage per token
+    config_class: type
+
+    def __init__(
+        self,
+        model: Any,
+        reward_funcs: Any = None,
+        args: Any = None,
+        *rest: Any,
+        interventions: list[Any] | None = None,
+        signals: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ):
+        if args is None:
+            name = model if isinstance(model, str) else model.config._name_or_path or "model"
+            args = self.config_class(f"{name.split('/')[-1]}-{type(self).__name__}")
+        self._plan = Plan(
+            args,
+            interventions,
+            signals,
+            always_scores=self.always_scores,
+            token_advantages=self.token_advantages,
+        )
+        self.pipeline: Pipeline = self._plan.pipeline
+        self._monitors: list[Any] = []
+        self._ready = False
+        self._rollout: Rollout | None = None
+        super().__init__(model, reward_funcs, args, *rest, **kwargs)
+        self._plan.check_trainer(self)
+        self.answer, self.encoder = self._plan.answer, self._plan.encoder
+        self._user_rewards = len(self.reward_funcs)
+        if self.pipeline.acts_on("rewards"):
+            self._add_reward_column()
+        self._tap = _seams.HeadTap(self.model)
+        self._scored: list[Any] = []
+        if self._plan.monitor is not None:
+            from divreg.monitor.callback import CollapseMonitor
+
+            self.add_callback(CollapseMonitor(**self._plan.monitor))
+        self._ready = True
+        self._bind_monitors()
+        if self.accelerator.is_main_process and (line := self._plan.announcement()):
+            logger.warning(line)
+
+    def correctness(self, rewards: Tensor) -> tuple[int, float]:
+        """Return the column of the reward function that decides correctness, and its threshold."""
+        return self._plan.correctness(rewards, self.reward_func_names[: self._user_rewards])
+
+    def add_callback(self, callback: Any) -> None:
+        super().add_callback(callback)
+        if self._ready:
+            self._bind_monitors()
+
+    def _bind_monitors(self) -> None:
+        for callback in self.callback_handler.callbacks:
+            if hasattr(callback, "bind_trainer") and callback not in self._monitors:
+                self._monitors.append(callback)
+                callback.bind_trainer(self)
+
+    def _add_reward_column(self) -> None:
+        """Add a reward that answers None: its column later holds what the interventions changed."""
+
+        def divreg(prompts: list[Any], **kwargs: Any) -> list[None]:  # noqa: ARG001
+            return [None] * len(prompts)
+
+        self.reward_funcs.append(divreg)
+        self.reward_func_names.append("divreg")
+        self.reward_processing_classes.append(None)
+        self.reward_weights = torch.cat([self.reward_weights, torch.ones(1)])
+
+    def _calculate_rewards(
+        self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any
+    ) -> Tensor:
+        rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        if not self.pipeline and not self._monitors:
+            return rewards
+        theirs = rewards[:, : self._user_rewards]
+        self._rollout = Rollout(self, prompts, completions, completion_ids_list, theirs)
+        self._keep_scores(self._rollout)
+        if self.pipeline.acts_on("rewards") and self._rollout.group > 1:
+            rewards[:, self._user_rewards] = self._reward_change(self._rollout)
+        return rewards
+
+    def _reward_change(self, rollout: Rollout) -> Tensor:
+        """Return what the rewards stage adds to each total ``(N,)``; NaN where nobody scored."""
+        totals = rollout.totals
+        adjusted = self.pipeline.apply(
+            "rewards",
+            rollout.grouped(totals.nan_to_num(0.0)),
+            rollout.signals,
+            learn=rollout.training,
+        )
+        return adjusted.flatten() - totals
+
+    def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
+        self._scored.clear()
+        if not self._plan.reads_scores:
+            batch = super()._generate_and_score_completions(inputs)
+        else:
+            with self._tap.armed(self._scored.append):
+                batch = super()._generate_and_score_completions(inputs)
+        if self._rollout is not None:
+            self._finish_rollout(self._rollout, batch)
+            self._rollout = None
+        return batch
+
+    def _keep_scores(self, rollout: Rollout) -> None:
+        """Use the log-probs that TRL computed for its old policy instead of a forward of ours."""
+        rows = 0
+        kept: list[Any] = []
+        for output in self._scored:  # a reference model behind the same adapter comes later
+            if rows < len(rollout.local_prompts):
+                kept.append(output)
+                rows += len(output.log_probs)
+        if kept and not self._plan.reads_prompt_scores:
+            width = max(len(ids) for ids in rollout.local_ids)
+            multiple = self.pad_to_multiple_of or 1
+            rollout.keep(
+                torch.cat([o.log_probs for o in kept]),
+                torch.cat([o.entropy for o in kept]),
+                -(-width // multiple) * multiple,
+            )
+
+    def _finish_rollout(self, rollout: Rollout, batch: dict[str, Any]) -> None:
+        """Run the advantages stage, send signals along with their rows, tell the monitors."""
+        advantages = self.accelerator.gather(batch["advantages"])
+        if self.pipeline.acts_on("advantages") and rollout.group > 1:
+            adjusted = self.pipeline.apply(
+                "advantages", rollout.grouped(advantages), rollout.signals, learn=rollout.training
+            )
+            advantages = adjusted.flatten(0, 1)
+            batch["advantages"] = _fit(rollout.local(advantages), batch["completion_ids"])
+        for name in self._plan.carried:
+            batch[CARRIED + name] = _flat_rows(rollout, rollout.signals[name])
+        self._log_effects()
+        if self._monitors:
+            seen = rollout.batch(advantages)
+            for monitor in self._monitors:
+                monitor.on_rollout(seen, self.state.global_step + 1, rollout.mode)
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Tensor:
+        if not self.pipeline.acts_on("token_weights", "loss"):
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        rows = Rows(self, inputs)
+        with self._tap.armed(rows.listen):
+            loss = super().compute_loss(model, rows.inputs, return_outputs, num_items_in_batch)
+        loss = rows.finish(loss)
+        self._log_effects()
+        return loss
+
+    def _log_effects(self) -> None:
+        effects = self.pipeline.take_effects()
+        for name, value in effects.items():
+            _seams.log_metric(self, f"diversity/{name}", value)
+        for monitor in self._monitors:
+            monitor.on_effects(effects)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        if self.args.should_save and self.pipeline:
+            folder = Path(self._get_output_dir(trial)) / f"checkpoint-{self.state.global_step}"
+            (folder / STATE_FILE).write_text(json.dumps(self.pipeline.state_dict()))
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        path = Path(checkpoint or "") / STATE_FILE
+        if checkpoint is not None and path.exists():
+            self.pipeline.load_state_dict(json.loads(path.read_text()))
+
+
+def _fit(advantages: Tensor, completion_ids: Tensor) -> Tensor:
+    """Cut or pad per-token advantages ``(n, t)`` to the width of this process's completions."""
+    if advantages.dim() == 1:
+        return advantages
+    width = completion_ids.shape[1]
+    return torch.nn.functional.pad(advantages, (0, width - advantages.shape[1]))
+
+
+def _flat_rows(rollout: Rollout, value: Any) -> Any:
+    """Return this process's rows of a signal ``(P, G)``: a tensor ``(n,)`` or a list of ``n``."""
+    if isinstance(value, Tensor):
+        return rollout.local(value.flatten(0, 1))
+    flat = [x for row in value for x in row]
+    n = len(rollout.local_prompts)
+    start = rollout.trainer.accelerator.process_index * n
+    return flat[start : start + n]

@@ -1,0 +1,235 @@
+"""What a run will do, decided and checked before anything is loaded."""
+
+import difflib
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from divreg.compose import Intervention
+from divreg.pipeline import Pipeline
+from divreg.trainers._rows import ROW_SIGNALS
+
+FORWARD_SIGNALS = frozenset({"logprob", "entropy", "prompt_logprob", "prompt_mask"})
+ROLLOUT_SIGNALS = FORWARD_SIGNALS | frozenset(
+    {"prompts", "prompt_id", "texts", "answer", "correct", "embedding", "mask", "step", "boost"}
+)
+
+
+class Plan:
+    """The interventions and signals of a run, with every refusal that can be known now.
+
+    Args:
+        args: The trainer's config; its field ``divreg`` may name everything below.
+        interventions: What the user passed; None means "not said", an empty list means none.
+        signals: What the user configured; see ``divreg.signals``.
+        always_scores: Whether the trainer computes old log-probs for every rollout.
+        token_advantages: Whether its loss takes one advantage per token.
+
+    Raises:
+        ValueError: For a combination that cannot do what it says; the message says what to type.
+    """
+
+    def __init__(
+        self,
+        args: Any,
+        interventions: list[Intervention] | None,
+        signals: dict[str, Any] | None,
+        *,
+        always_scores: bool,
+        token_advantages: bool,
+    ):
+        from divreg import spec
+
+        settings = spec.load(getattr(args, "divreg", None))
+        if interventions is not None and settings.interventions is not None:
+            raise ValueError(
+                "the trainer needs one list of interventions; got one as an argument and one in "
+                "the config's `divreg`. Keep one of them."
+            )
+        chosen = settings.interventions if interventions is None else list(interventions)
+        self.args, self.always_scores = args, always_scores
+        self.monitor: dict[str, Any] | None = settings.monitor
+        self.preset = chosen is None
+        self.idle_preset = self.preset and self._reward_stage_is_off()
+        if chosen is None:
+            chosen = [] if self.idle_preset else preset()
+        self._configure({**settings.signals, **(signals or {})})
+        self.pipeline = Pipeline(chosen, self.recipes)
+        rollout = self.pipeline.wanted("rewards", "advantages")
+        self.carried = sorted(
+            name
+            for name in self.pipeline.wanted("token_weights", "loss")
+            if not self._in_rows(name)
+        )
+        base = self.pipeline.ingredients(rollout | set(self.carried))
+        self.reads_prompt_scores = bool(base & {"prompt_logprob", "prompt_mask"})
+        self.reads_scores = bool(base & FORWARD_SIGNALS) and self._trl_scores()
+        self._reads_forward = bool(base & FORWARD_SIGNALS)
+        self._refuse_impossible()
+        self._refuse_token_advantages(self.pipeline.rehearse(self._missing), token_advantages)
+
+    def _configure(self, signals: dict[str, Any]) -> None:
+        signals = dict(signals)
+        self._correct: dict[str, Any] | None = signals.pop("correct", None)
+        self._answer: Callable[[str], str | None] | None = signals.pop("answer", None)
+        self._encoder: Callable[[list[str]], Any] | None = signals.pop("embedding", None)
+        if self._correct is not None and set(self._correct) - {"reward", "at_least"}:
+            raise ValueError(
+                f"signals['correct'] needs the keys 'reward' and 'at_least'; got "
+                f"{sorted(self._correct)}. Write {{'reward': 'accuracy_reward', 'at_least': 1.0}}."
+            )
+        for name, recipe in signals.items():
+            if not callable(recipe):
+                raise ValueError(
+                    f"signals[{name!r}] needs a function of signals; got {recipe!r}. "
+                    f"Write signals={{'partition': divreg.signals.by_answer}}, for example."
+                )
+        self.recipes: dict[str, Callable[..., Any]] = signals
+
+    def answer(self, text: str) -> str | None:
+        """Extract the answer of one completion with the user's extractor."""
+        assert self._answer is not None
+        return self._answer(text)
+
+    def encoder(self, texts: list[str]) -> Any:
+        """Embed texts with the user's encoder: ``(n, d)``."""
+        assert self._encoder is not None
+        return self._encoder(texts)
+
+    def correctness(self, rewards: Tensor, names: list[str]) -> tuple[int, float]:
+        """Return which reward column decides correctness, and from which value on.
+
+        Raises:
+            ValueError: If nothing was configured and the only reward is not 0 or 1.
+        """
+        if self._correct is not None:
+            return names.index(self._correct.get("reward", names[0])), float(
+                self._correct.get("at_least", 1.0)
+            )
+        scored = rewards[~torch.isnan(rewards)]
+        if len(names) == 1 and bool(((scored == 0) | (scored == 1)).all()):
+            return 0, 1.0
+        raise ValueError(_ask_for_correct(names, "a reward that is not always 0 or 1"))
+
+    def check_trainer(self, trainer: Any) -> None:
+        """Refuse what only the built trainer shows: names of rewards, images in prompts."""
+        names = trainer.reward_func_names
+        wanted = None if self._correct is None else self._correct.get("reward")
+        if wanted is not None and wanted not in names:
+            raise ValueError(
+                f"signals['correct'] needs the name of a reward function; got {wanted!r}. "
+                f"{_suggest(wanted, names)}"
+            )
+        unnamed = self._correct is None or wanted is None
+        if unnamed and len(names) > 1 and "correct" in self._all_ingredients():
+            raise ValueError(_ask_for_correct(names, f"{len(names)} reward functions"))
+        if self._reads_forward and trainer._is_vlm:
+            raise ValueError(
+                "log-probs of a rollout need text prompts; got a processor for images. "
+                "Use a method that reads texts or answers, such as divreg.methods.darling."
+            )
+
+    def announcement(self) -> str | None:
+        """Return the line printed at the start: what acts, why, and how to turn it off."""
+        methods = ", ".join(str(c) for c in self.pipeline.contracts.values())
+        if self.idle_preset:
+            return (
+                'divreg: the preset cannot act under multi_objective_aggregation="normalize_then_'
+                'sum", so this trains as TRL does. Use "sum_then_normalize" to have it.'
+            )
+        if self.preset:
+            return (
+                f"divreg: {methods} (the preset: it kept most distinct correct answers in "
+                f"recipes/expressions). interventions=[] turns it off."
+            )
+        return f"divreg: {methods}." if methods else None
+
+    def _in_rows(self, name: str) -> bool:
+        return self.pipeline.ingredients([name]) <= ROW_SIGNALS
+
+    def _all_ingredients(self) -> set[str]:
+        return self.pipeline.ingredients(
+            self.pipeline.wanted("rewards", "advantages", "token_weights", "loss")
+        )
+
+    def _reward_stage_is_off(self) -> bool:
+        return getattr(self.args, "multi_objective_aggregation", "") == "normalize_then_sum"
+
+    def _off_policy(self) -> bool:
+        args = self.args
+        every = (args.steps_per_generation or 1) * args.num_iterations
+        return args.gradient_accumulation_steps % every != 0
+
+    def _trl_scores(self) -> bool:
+        corrected = getattr(self.args, "vllm_importance_sampling_correction", False)
+        return self.always_scores or self._off_policy() or (self.args.use_vllm and corrected)
+
+    def _refuse_impossible(self) -> None:
+        names = ", ".join(c.name for c in self.pipeline.contracts.values())
+        if self.pipeline.acts_on("rewards") and self._reward_stage_is_off():
+            raise ValueError(
+                f"{names} changes rewards before they are normalised; got "
+                f'multi_objective_aggregation="normalize_then_sum", which normalises each function '
+                f'by itself. Use multi_objective_aggregation="sum_then_normalize".'
+            )
+        if self.pipeline and self.args.num_generations < 2:
+            raise ValueError(
+                f"{names} compares the completions of one prompt; got num_generations="
+                f"{self.args.num_generations}. Use num_generations=8 or more."
+            )
+
+    def _refuse_token_advantages(self, per_token: list[str], allowed: bool) -> None:
+        if per_token and not allowed:
+            raise ValueError(
+                f"{per_token[0]} returns one advantage per token; got a trainer whose loss takes "
+                f"one per completion. Use DiverseGRPOTrainer, or a method of the token_weights "
+                f"stage."
+            )
+
+    def _missing(self, stage: str, name: str) -> str | None:
+        """Say why a signal cannot be had at a stage, in words that end an error message."""
+        in_rows = stage in ("token_weights", "loss") and self._in_rows(name)
+        if name == "logratio" and not self._off_policy():
+            return (
+                "which is zero on strictly on-policy data: every generation is used for one "
+                "optimizer step. Use num_iterations=2, or steps_per_generation larger than "
+                "gradient_accumulation_steps."
+            )
+        if in_rows or name in self.pipeline.recipes:
+            return None
+        if name == "correct":
+            return None  # one 0/1 reward is enough; anything else is refused once it is known
+        given = {"answer": self._answer, "embedding": self._encoder}
+        if name in given:
+            examples = {"answer": "my_extractor", "embedding": "divreg.encoders.SentenceEncoder()"}
+            return (
+                None
+                if given[name] is not None
+                else (f"which is not configured. Add it: signals={{'{name}': {examples[name]}}}.")
+            )
+        if name in ROLLOUT_SIGNALS:
+            return None
+        known = sorted({*ROLLOUT_SIGNALS, *ROW_SIGNALS, *self.pipeline.recipes})
+        return f"which nobody computes. {_suggest(name, known)}"
+
+
+def preset() -> list[Intervention]:
+    """Return what GRPO and RLOO run when nothing is said: a share of the reward per class."""
+    from divreg import methods
+
+    return [functools.partial(methods.rarity, power=0.5)]
+
+
+def _ask_for_correct(names: list[str], got: str) -> str:
+    return (
+        f"the signal 'correct' needs to know which reward decides; got {got}. Add signals="
+        f"{{'correct': {{'reward': '{names[0]}', 'at_least': 1.0}}}} (known: {', '.join(names)})."
+    )
+
+
+def _suggest(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, 1)
+    return f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(known)}."

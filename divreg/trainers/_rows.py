@@ -1,0 +1,124 @@
+"""The rows of one micro-batch inside the loss: token weights and loss terms."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from accelerate.utils import gather_object
+from torch import Tensor
+
+from divreg.pipeline import Signals
+from divreg.trainers._seams import ScaleGradient
+
+ROW_SIGNALS = frozenset(
+    {"logprob", "old_logprob", "entropy", "advantages", "mask", "step", "boost"}
+)
+CARRIED = "divreg_"  # keys of the rollout's dict that travel with their row through TRL's shuffle
+
+
+class Rows:
+    """Weighs the tokens of one micro-batch while TRL computes its loss.
+
+    ``inputs`` is a shallow copy: TRL reads the weighted advantages from it, and the buffered
+    original stays as it is for the next iteration over the same rollout.
+    """
+
+    def __init__(self, trainer: Any, inputs: Mapping[str, Any]):
+        self.trainer, self.inputs = trainer, dict(inputs)
+        mask = self.inputs["completion_mask"]
+        self.mask: Tensor = (mask * self.inputs.get("tool_mask", 1)).bool()
+        self._logprob = self._entropy = None
+        self.weights: Tensor | None = None
+
+    def listen(self, output: Any) -> Any:
+        """Take what the policy's forward says; weigh tokens before TRL reads its inputs."""
+        if self._logprob is not None:
+            return None
+        width = self.mask.shape[1]
+        self._logprob, self._entropy = output.log_probs[:, -width:], output.entropy[:, -width:]
+        pipeline = self.trainer.pipeline
+        if not pipeline.acts_on("token_weights"):
+            return None
+        everyone = Signals(self._sources(self._everyone), pipeline.recipes)
+        ones = torch.ones_like(everyone["logprob"])
+        weights = pipeline.apply("token_weights", ones, everyone, learn=self.trainer.model.training)
+        b = len(self.mask)
+        start = self.trainer.accelerator.process_index * b
+        self.weights = weights[start : start + b, :width]
+        if self.trainer.token_advantages:
+            return self._weigh_advantages()
+        return self._split_weights(output)
+
+    def finish(self, loss: Tensor) -> Tensor:
+        """Pass the micro-batch's loss through the loss stage, undivided by accumulation."""
+        trainer = self.trainer
+        if not trainer.pipeline.acts_on("loss"):
+            return loss
+        divided = trainer.loss_is_scaled_for_ga and trainer.model.training
+        parts = trainer.current_gradient_accumulation_steps if divided else 1
+        signals = Signals(self._sources(lambda x: x, detach=False), trainer.pipeline.recipes)
+        changed = trainer.pipeline.apply(
+            "loss", loss * parts, signals, learn=trainer.model.training
+        )
+        return changed / parts
+
+    def _weigh_advantages(self) -> None:
+        """Let the loss read one weighted advantage per token ``(b, t)``."""
+        assert self.weights is not None
+        advantages = self.inputs["advantages"]
+        per_token = advantages[:, None] if advantages.dim() == 1 else advantages
+        self.inputs["advantages"] = per_token * self.weights.to(per_token.dtype)
+
+    def _split_weights(self, output: Any) -> Any:
+        """Weigh a loss that takes one advantage a row: row means there, the rest by gradient.
+
+        The advantages ``(b,)`` are multiplied by the mean weight of their row's tokens, which makes
+        the logged loss the weighted one; the log-probs' gradient by weight over mean. Together
+        every token counts by its weight, exactly.
+        """
+        assert self.weights is not None
+        tokens = self.mask.sum(1).clamp(min=1)
+        mean = (self.weights * self.mask).sum(1) / tokens
+        self.inputs["advantages"] = self.inputs["advantages"] * mean
+        rest = torch.ones_like(output.log_probs)
+        rest[:, -self.weights.shape[1] :] = self.weights / mean.clamp(min=1e-12)[:, None]
+        output.log_probs = ScaleGradient.apply(output.log_probs, rest)
+        return output
+
+    def _sources(
+        self, give: Callable[[Any], Any], *, detach: bool = True
+    ) -> Mapping[str, Callable[[], Any]]:
+        trainer, logprob, entropy = self.trainer, self._logprob, self._entropy
+        assert logprob is not None
+        assert entropy is not None
+        if detach:
+            logprob, entropy = logprob.detach(), entropy.detach()
+        old = self.inputs.get("old_per_token_logps")
+        advantages = self.inputs["advantages"]
+        if advantages.dim() == 1:
+            advantages = advantages[:, None].expand(logprob.shape)
+        rows: dict[str, Any] = {
+            "logprob": logprob,
+            "old_logprob": logprob.detach() if old is None else old,
+            "entropy": entropy,
+            "advantages": advantages,
+            "mask": self.mask,
+        }
+        for key, value in self.inputs.items():
+            if key.startswith(CARRIED):
+                rows[key.removeprefix(CARRIED)] = value
+        sources = {name: (lambda x=x: give(x)) for name, x in rows.items()}
+        sources["step"] = lambda: trainer.state.global_step
+        sources["boost"] = lambda: trainer.pipeline.boost
+        return sources
+
+    def _everyone(self, x: Any) -> Any:
+        """Gather rows over processes, padded to the longest: weights are decided together."""
+        accelerator = self.trainer.accelerator
+        if accelerator.num_processes == 1:
+            return x
+        if not isinstance(x, Tensor):
+            return gather_object(list(x))
+        if x.dim() > 1:
+            x = accelerator.pad_across_processes(x.contiguous(), dim=1)
+        return accelerator.gather(x)

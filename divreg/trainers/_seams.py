@@ -1,0 +1,197 @@
+"""Everything of TRL that divreg touches, in one place, with the signatures it relies on.
+
+The classes below are stubs for the type checker: a mixin that uses a private name of TRL which is
+not listed here does not type-check, and :func:`check` says at start-up what another TRL broke.
+"""
+
+import inspect
+import warnings
+from collections.abc import Callable
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+OLDEST, TESTED = (1, 16), (1, 16)
+
+METHODS = {
+    "_calculate_rewards": ("self", "inputs", "prompts", "completions", "completion_ids_list"),
+    "_generate_and_score_completions": ("self", "inputs"),
+    "_tokenize_prompts": ("self", "prompts"),
+    "compute_loss": ("self", "model", "inputs", "return_outputs", "num_items_in_batch"),
+    "_save_checkpoint": ("self", "model", "trial"),
+    "_load_optimizer_and_scheduler": ("self", "checkpoint"),
+}
+HEAD = ("log_probs", "entropy", "label_mask")
+
+if TYPE_CHECKING:
+    from transformers import Trainer
+
+    class OnlineSeams(Trainer):
+        """What GRPO and RLOO have that the mixin reads or overrides."""
+
+        accelerator: Any
+        callback_handler: Any
+        current_gradient_accumulation_steps: int
+        eos_token_ids: list[int]
+        loss_is_scaled_for_ga: bool | None
+        model: Any
+        num_generations: int
+        num_generations_eval: int
+        pad_to_multiple_of: int | None
+        processing_class: Any
+        reward_funcs: list[Any]
+        reward_func_names: list[str]
+        reward_processing_classes: list[Any]
+        reward_weights: Tensor
+        state: Any
+        _is_vlm: bool
+        _logs: dict[str, Any]
+        _metrics: dict[str, Any]
+        _tokenizer: Any
+
+        def _calculate_rewards(
+            self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any
+        ) -> Tensor: ...
+        def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]: ...
+        def _tokenize_prompts(self, prompts: list[Any]) -> tuple[Any, Any, Any]: ...
+        def compute_loss(
+            self,
+            model: Any,
+            inputs: Any,
+            return_outputs: bool = False,
+            num_items_in_batch: Any = None,
+        ) -> Tensor: ...
+        def _save_checkpoint(self, model: Any, trial: Any) -> None: ...
+        def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None: ...
+        def _get_output_dir(self, trial: Any) -> str: ...
+
+else:
+    OnlineSeams = object
+
+
+def check(version: str | None = None, trainers: list[type] | None = None) -> None:
+    """Compare the installed TRL with what divreg was written for.
+
+    Args:
+        version: TRL's version; read from the installed package when None.
+        trainers: The trainer classes to look at; GRPO and RLOO when None.
+
+    Raises:
+        ImportError: If TRL is too old, or a seam has another signature; the message names it.
+    """
+    if version is None:
+        import trl
+
+        version = str(trl.__version__)
+    numbers = tuple(int(n) for n in version.split(".")[:2])
+    if numbers < OLDEST or numbers[0] >= 2:
+        raise ImportError(
+            f"divreg's trainers need trl>={OLDEST[0]}.{OLDEST[1]},<2; got trl {version}. "
+            f'Type: pip install "trl>={OLDEST[0]}.{OLDEST[1]},<2". '
+            f"`divreg report` and the metrics work with any version."
+        )
+    for trainer in trainers or _trainers():
+        for name, expected in METHODS.items():
+            found = getattr(trainer, name, None)
+            got = tuple(inspect.signature(inspect.unwrap(found)).parameters) if found else "nothing"
+            if got != expected:
+                raise ImportError(
+                    f"divreg needs {trainer.__name__}.{name}{expected}; got {got} in trl {version}."
+                    f' Type: pip install "trl=={TESTED[0]}.{TESTED[1]}.*" and tell us.'
+                )
+    if numbers > TESTED:
+        warnings.warn(
+            f"divreg was tested up to trl {TESTED[0]}.{TESTED[1]}; this is {version}, and every "
+            f"seam is still there.",
+            stacklevel=2,
+        )
+
+
+def _trainers() -> list[type]:
+    from trl.trainer.grpo_trainer import GRPOTrainer
+    from trl.trainer.rloo_trainer import RLOOTrainer
+
+    return [GRPOTrainer, RLOOTrainer]
+
+
+class HeadTap:
+    """Sees, and may change, what TRL's fused head returns for one armed stretch of code.
+
+    A forward hook on the unwrapped model runs inside DDP, DeepSpeed and PEFT, so that gradient
+    reduction is untouched. Calls of other models, and of this one without the head, pass by.
+    """
+
+    def __init__(self, model: nn.Module):
+        self._listen: Callable[[Any], Any] | None = None
+        self._handle = model.register_forward_hook(self._hook, with_kwargs=True)
+
+    def _hook(self, _module: nn.Module, _args: Any, kwargs: Any, output: Any) -> Any:
+        if self._listen is None or not kwargs.get("fused_lm_head"):
+            return None
+        return self._listen(output)
+
+    @contextmanager
+    def armed(self, listen: Callable[[Any], Any]):
+        """Call ``listen(output)`` for every fused forward inside the block."""
+        self._listen = listen
+        try:
+            yield
+        finally:
+            self._listen = None
+
+
+class ScaleGradient(torch.autograd.Function):
+    """The identity, whose gradient is multiplied by ``weights``.
+
+    A loss that reaches the model through log-probabilities only is thereby weighted per token,
+    exactly, whatever its formula and its normaliser.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weights: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Return ``x`` unchanged; shapes of ``x`` and ``weights`` are equal."""
+        ctx.save_for_backward(weights)
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Multiply the incoming gradient by the weights."""
+        (weights,) = ctx.saved_tensors
+        return grad * weights, None
+
+
+def fused_forward(trainer: Any, ids: Tensor, attention: Tensor, labels: Tensor) -> Any:
+    """Score rows ``(b, t)`` without gradient, as TRL scores them: same head, same temperature."""
+    from trl.models.utils import disable_gradient_checkpointing
+
+    with (
+        torch.no_grad(),
+        disable_gradient_checkpointing(trainer.model, trainer.args.gradient_checkpointing_kwargs),
+        trainer.accelerator.autocast(),
+    ):
+        return trainer.model(
+            input_ids=ids, attention_mask=attention, labels=labels, fused_lm_head=True
+        )
+
+
+def log_metric(trainer: Any, name: str, value: float) -> None:
+    """Average ``value`` into the trainer's next log line; every tracker receives it.
+
+    The value must already be the same on all processes.
+    """
+    trainer._metrics["train" if trainer.model.training else "eval"][name].append(value)
+
+
+def read_rollout(trainer: Any) -> dict[str, list[Any]] | None:
+    """Return the latest generation batch that a TRL trainer remembers, gathered over processes.
+
+    Keys: ``prompt``, ``completion``, ``advantages`` (lists of rows), ``rewards`` (name -> list) and
+    ``truncated`` is not known. None for trainers without rollouts.
+    """
+    logs = getattr(trainer, "_logs", None)
+    if not isinstance(logs, dict) or "completion" not in logs:
+        return None
+    rows = {key: list(logs[key]) for key in ("prompt", "completion", "advantages")}
+    return {**rows, "rewards": {name: list(v) for name, v in logs["rewards"].items()}}

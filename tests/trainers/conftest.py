@@ -1,0 +1,63 @@
+"""Trainer tests share one file of scenarios, which launchers start as a script."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).with_name("scenarios.py")
+
+
+@pytest.fixture(scope="session")
+def scenarios():
+    """The module ``scenarios.py``."""
+    spec = importlib.util.spec_from_file_location("scenarios", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def train(scenarios, tiny_checkpoint, tmp_path):
+    """``train(trainer, **scenario)``: the result of one scenario in this process."""
+    count = iter(range(1000))
+
+    def go(trainer, output_dir=None, **scenario):
+        where = output_dir or tmp_path / f"run{next(count)}"
+        return scenarios.run(tiny_checkpoint, {"trainer": trainer, **scenario}, where)
+
+    return go
+
+
+@pytest.fixture(scope="session")
+def launch(tiny_checkpoint, tmp_path_factory):
+    """``launch(list_of_scenarios, *launcher)``: results of one launch, two gloo processes."""
+
+    def go(listed, launcher=None, timeout=400):
+        folder = tmp_path_factory.mktemp("launch")
+        spec, out = folder / "spec.json", folder / "out.json"
+        spec.write_text(
+            json.dumps(
+                {"folder": tiny_checkpoint, "output_dir": str(folder), "scenarios": listed}
+            )
+        )
+        command = launcher or [
+            *(sys.executable, "-m", "torch.distributed.run"),
+            *("--standalone", "--nproc_per_node", "2"),
+        ]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+        done = subprocess.run(
+            [*command, str(SCRIPT), str(spec), str(out)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+        assert out.exists(), done.stdout[-2000:] + done.stderr[-6000:]
+        return json.loads(out.read_text())
+
+    return go

@@ -1,0 +1,162 @@
+"""Train tiny models in many ways and say exactly what came out: in a test, or under a launcher.
+
+``python scenarios.py SPEC.json OUT.json`` trains every scenario of the list in SPEC, one after the
+other in one process group, and writes one result for each. It is started by `torchrun` and by
+`accelerate launch`; tests in one process call :func:`run`.
+"""
+
+import functools
+import hashlib
+import json
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TQDM_DISABLE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import torch
+
+TIMES = ("step_time", "train_runtime", "_per_second", "total_flos", "eval_runtime")
+OURS = ("diversity/", "monitor/")
+
+
+def parity(completions, **kwargs):
+    """1 for every second text: as good as random, and the same everywhere."""
+    return [float(sum(map(ord, text)) % 2) for text in completions]
+
+
+def variety(completions, **kwargs):
+    """Different characters per completion: graded, never 0 or 1 only."""
+    return [len(set(text)) / 20 for text in completions]
+
+
+def answer(text):
+    """The first character, case aside; None for an empty text."""
+    return text.strip()[:1].lower() or None
+
+
+def interventions(names):
+    """Build interventions from names; None and [] mean what they mean to the trainers."""
+    from divreg import methods, signals
+
+    bound = {
+        "steer": {"w_min": 0.5, "w_max": 1.5},
+        "entropy_bonus": {"strength": 0.05},
+    }
+    chosen = None
+    if names is not None:
+        chosen = [functools.partial(getattr(methods, n), **bound.get(n, {})) for n in names]
+    return chosen, {"answer": answer, "partition": signals.by_answer}
+
+
+def build(folder, scenario, output_dir):
+    """Return the trainer of a scenario.
+
+    Keys: ``trainer`` (a class name of trl or divreg), ``args``, ``interventions``, ``rewards``
+    (names), ``monitor`` (arguments or None), ``lora``.
+    """
+    import trl
+    from datasets import Dataset
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    import divreg
+
+    name = scenario["trainer"]
+    home = divreg if name.startswith("Diverse") else trl
+    trainer_class = getattr(home, name)
+    config_class = getattr(home, name.replace("Trainer", "Config"))
+    args = {
+        "output_dir": str(output_dir),
+        "use_cpu": True,
+        "bf16": False,
+        "report_to": "none",
+        "max_steps": 3,
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "per_device_train_batch_size": 8,
+        "num_generations": 4,
+        "max_completion_length": 8,
+        "learning_rate": 1e-3,
+        "seed": 7,
+        "disable_tqdm": True,
+        **scenario.get("args", {}),
+    }
+    more = {}
+    if home is divreg:
+        chosen, signals = interventions(scenario.get("interventions"))
+        more = {"interventions": chosen, "signals": signals}
+    if scenario.get("monitor") is not None:
+        more["callbacks"] = [divreg.CollapseMonitor(**scenario["monitor"])]
+    if scenario.get("lora"):
+        from peft import LoraConfig
+
+        more["peft_config"] = LoraConfig(r=4, target_modules=["q_proj", "v_proj"])
+    trainer = trainer_class(
+        model=str(folder)
+        if scenario.get("by_path") or args.get("beta")
+        else AutoModelForCausalLM.from_pretrained(folder),
+        reward_funcs=[globals()[r] for r in scenario.get("rewards", ["parity"])],
+        args=config_class(**args),
+        train_dataset=Dataset.from_dict(
+            {"prompt": [f"What is {i} plus {'1' * (i % 3 + 1)}? " for i in range(16)]}
+        ),
+        eval_dataset=Dataset.from_dict({"prompt": [f"What is {i} minus 1? " for i in range(4)]}),
+        processing_class=AutoTokenizer.from_pretrained(folder),
+        **more,
+    )
+    if home is trl:
+        for callback in more.get("callbacks", []):
+            callback.bind_trainer(trainer)
+    return trainer
+
+
+def run(folder, scenario, output_dir):
+    """Train one scenario; return a digest of the weights and everything that was logged."""
+    trainer = build(folder, scenario, output_dir)
+    trainer.train(resume_from_checkpoint=scenario.get("resume"))
+    if scenario.get("evaluate"):
+        trainer.evaluate()
+    digest = hashlib.sha256()
+    for _, parameter in sorted(trainer.model.named_parameters()):
+        digest.update(parameter.detach().float().numpy().tobytes())
+    logs = [
+        {k: v for k, v in row.items() if not any(t in k for t in TIMES)}
+        for row in trainer.state.log_history
+    ]
+    pipeline = getattr(trainer, "pipeline", None)
+    return {
+        "digest": digest.hexdigest(),
+        "logs": logs,
+        "world": trainer.accelerator.num_processes,
+        "advantages": list(trainer._logs["advantages"]),
+        "state": pipeline.state_dict() if pipeline is not None else None,
+        "last_advantages": getattr(trainer, "last_advantages", None),
+    }
+
+
+def without_ours(logs):
+    """Leave out the keys that divreg adds, and TRL's rows about divreg's reward column."""
+    return [{k: v for k, v in row.items() if not any(o in k for o in OURS)} for row in logs]
+
+
+def main():
+    """Train every scenario of a file under a launcher and write the results."""
+    torch.set_num_threads(1)
+    spec, out = Path(sys.argv[1]), Path(sys.argv[2])
+    given = json.loads(spec.read_text())
+    results = []
+    for i, scenario in enumerate(given["scenarios"]):
+        results.append(run(given["folder"], scenario, Path(given["output_dir"]) / str(i)))
+    if int(os.environ.get("RANK", "0")) == 0:
+        out.write_text(json.dumps(results, default=str))
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # gloo's threads and the interpreter's teardown can wait for each other
+
+
+if __name__ == "__main__":
+    main()
