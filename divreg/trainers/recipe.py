@@ -71,7 +71,7 @@ def parse(method: str, arguments: list[str]) -> Parsed:
         ValueError: If a key or a value is not known; the message says what was probably meant.
     """
     parser = _Parser(
-        (RecipeArguments, _trainer(method)[1], ModelConfig, DatasetMixtureConfig),
+        (RecipeArguments, _trainer(method).config_class, ModelConfig, DatasetMixtureConfig),
         prog=f"divreg {method}",
     )
     if "--config" in arguments:
@@ -115,8 +115,7 @@ def check(method: str, parsed: Parsed) -> None:
     """
     from divreg.trainers._plan import Plan
 
-    trainer, _ = _trainer(method)
-    Plan(parsed.config, None, None, always_scores=trainer._always_scores)
+    Plan(parsed.config, None, None, always_scores=_trainer(method).always_scores)
     if not reward_functions(parsed.script):
         raise ValueError(
             f"divreg {method} needs a reward; got none. Add reward_funcs: [accuracy_reward], or "
@@ -175,7 +174,7 @@ def build(method: str, parsed: Parsed) -> Any:
         **(config.model_init_kwargs or {}),
     }
     load = _splits(parsed)
-    return _trainer(method)[0](
+    return _trainer(method)(
         model=_model(model.model_name_or_path),
         reward_funcs=reward_functions(script),
         args=config,
@@ -186,11 +185,10 @@ def build(method: str, parsed: Parsed) -> Any:
     )
 
 
-def _trainer(method: str) -> tuple[Any, Any]:
-    """Return the trainer of a sub-command and its config."""
+def _trainer(method: str) -> Any:
+    """Return the trainer class of a sub-command; it names its config."""
     module = importlib.import_module(f"divreg.trainers.{method}")
-    name = f"Diverse{method.upper()}"
-    return getattr(module, f"{name}Trainer"), getattr(module, f"{name}Config")
+    return getattr(module, f"Diverse{method.upper()}Trainer")
 
 
 def _splits(parsed: Parsed) -> Callable[[str], Any]:
