@@ -223,7 +223,7 @@ def _wrap(
 ) -> Intervention:
     """Let ``run(call, x, inputs)`` decide how ``f`` is called, and keep its contract readable."""
     if is_factory(f):
-        f = f()
+        f = f()  # pyright: ignore[reportCallIssue]
     name, (stage, *rest) = name_of(f), _parameters(f)
     wanted, defaults = _split(name, rest)
     wanted = tuple(dict.fromkeys((*wanted, *signals)))

@@ -38,18 +38,12 @@ class InterventionMixin(_seams.OnlineSeams):
         if args is None:
             name = model if isinstance(model, str) else model.config._name_or_path or "model"
             args = self.config_class(f"{name.split('/')[-1]}-{type(self).__name__}")
-        self._plan = Plan(
-            args,
-            interventions,
-            signals,
-            always_scores=self.always_scores,
-            token_advantages=self.token_advantages,
-        )
+        self._plan = Plan(args, interventions, signals, type(self))
         self.pipeline: Pipeline = self._plan.pipeline
         self._monitors: list[Any] = []
         self._ready = False
         self._rollout: Rollout | None = None
-        super().__init__(model, reward_funcs, args, *rest, **kwargs)
+        super().__init__(model, reward_funcs, args, *rest, **kwargs)  # pyright: ignore[reportArgumentType]
         self._plan.check_trainer(self)
         self.answer, self.encoder = self._plan.answer, self._plan.encoder
         self._user_rewards = len(self.reward_funcs)

@@ -25,8 +25,8 @@ class Plan:
         args: The trainer's config; its field ``divreg`` may name everything below.
         interventions: What the user passed; None means "not said", an empty list means none.
         signals: What the user configured; see ``divreg.signals``.
-        always_scores: Whether the trainer computes old log-probs for every rollout.
-        token_advantages: Whether its loss takes one advantage per token.
+        trainer: The trainer's class: ``always_scores`` says whether it computes old log-probs for
+            every rollout, ``token_advantages`` whether its loss takes one advantage per token.
 
     Raises:
         ValueError: For a combination that cannot do what it says; the message says what to type.
@@ -37,9 +37,7 @@ class Plan:
         args: Any,
         interventions: list[Intervention] | None,
         signals: dict[str, Any] | None,
-        *,
-        always_scores: bool,
-        token_advantages: bool,
+        trainer: Any,
     ):
         from divreg import spec
 
@@ -50,7 +48,7 @@ class Plan:
                 "the config's `divreg`. Keep one of them."
             )
         chosen = settings.interventions if interventions is None else list(interventions)
-        self.args, self.always_scores = args, always_scores
+        self.args, self.always_scores = args, trainer.always_scores
         self.monitor: dict[str, Any] | None = settings.monitor
         self.preset = chosen is None
         self.idle_preset = self.preset and self._reward_stage_is_off()
@@ -69,7 +67,8 @@ class Plan:
         self.reads_scores = bool(base & FORWARD_SIGNALS) and self._trl_scores()
         self._reads_forward = bool(base & FORWARD_SIGNALS)
         self._refuse_impossible()
-        self._refuse_token_advantages(self.pipeline.rehearse(self._missing), token_advantages)
+        per_token = self.pipeline.rehearse(self._missing)
+        self._refuse_token_advantages(per_token, trainer.token_advantages)
 
     def _configure(self, signals: dict[str, Any]) -> None:
         signals = dict(signals)

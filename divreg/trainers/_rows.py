@@ -1,5 +1,6 @@
 """The rows of one micro-batch inside the loss: token weights and loss terms."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -107,7 +108,8 @@ class Rows:
         for key, value in self.inputs.items():
             if key.startswith(CARRIED):
                 rows[key.removeprefix(CARRIED)] = value
-        sources = {name: (lambda x=x: give(x)) for name, x in rows.items()}
+        sources: dict[str, Callable[[], Any]]
+        sources = {name: functools.partial(give, x) for name, x in rows.items()}
         sources["step"] = lambda: trainer.state.global_step
         sources["boost"] = lambda: trainer.pipeline.boost
         return sources

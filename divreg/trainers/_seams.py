@@ -184,14 +184,14 @@ def log_metric(trainer: Any, name: str, value: float) -> None:
     trainer._metrics["train" if trainer.model.training else "eval"][name].append(value)
 
 
-def read_rollout(trainer: Any) -> dict[str, list[Any]] | None:
+def read_rollout(trainer: Any) -> dict[str, Any] | None:
     """Return the latest generation batch that a TRL trainer remembers, gathered over processes.
 
-    Keys: ``prompt``, ``completion``, ``advantages`` (lists of rows), ``rewards`` (name -> list) and
-    ``truncated`` is not known. None for trainers without rollouts.
+    Keys: ``prompt``, ``completion``, ``advantages`` (lists of rows) and ``rewards`` (name -> list).
+    None for trainers without rollouts.
     """
     logs = getattr(trainer, "_logs", None)
     if not isinstance(logs, dict) or "completion" not in logs:
         return None
-    rows = {key: list(logs[key]) for key in ("prompt", "completion", "advantages")}
+    rows: dict[str, Any] = {key: list(logs[key]) for key in ("prompt", "completion", "advantages")}
     return {**rows, "rewards": {name: list(v) for name, v in logs["rewards"].items()}}

@@ -41,9 +41,7 @@ def launch(tiny_checkpoint, tmp_path_factory):
         folder = tmp_path_factory.mktemp("launch")
         spec, out = folder / "spec.json", folder / "out.json"
         spec.write_text(
-            json.dumps(
-                {"folder": tiny_checkpoint, "output_dir": str(folder), "scenarios": listed}
-            )
+            json.dumps({"folder": tiny_checkpoint, "output_dir": str(folder), "scenarios": listed})
         )
         command = launcher or [
             *(sys.executable, "-m", "torch.distributed.run"),
