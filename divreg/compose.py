@@ -130,6 +130,8 @@ def scheduled(f: Intervention, **schedules: Callable[[int], float]) -> Intervent
     >>> scheduled(scale, factor=Linear(0.0, 1.0, 10))(8.0, step=5, boost=1.0)
     4.0
     """
+    if is_factory(f):
+        f = f()  # pyright: ignore[reportCallIssue]  # what is scheduled is its update's
     known = contract(f)
     for name in schedules:
         if name not in _split(known.name, _parameters(f)[1:])[1]:
@@ -167,7 +169,7 @@ class Linear:
 
 
 def is_scheduled(f: Any) -> bool:
-    """Whether :func:`scheduled` made ``f``: such a method's strength can be moved by the monitor."""
+    """Whether :func:`scheduled` made ``f``: the monitor can move the strength of such a method."""
     return "boost" in contract(f).signals
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 def over_groups(
     f: Callable[[Any], Any], nested: Sequence[Any], dtype: torch.dtype
 ) -> Shaped[Tensor, "..."]:
-    """Stack ``f`` of every innermost list: lists ``(*p, g)`` become ``(*p, ...)`` of its results."""
+    """Stack ``f`` of every innermost list: lists ``(*p, g)`` become a tensor ``(*p, ...)``."""
     if nested and isinstance(nested[0], list):
         return torch.stack([over_groups(f, group, dtype) for group in nested])
     return torch.as_tensor(f(nested), dtype=dtype)

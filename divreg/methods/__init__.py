@@ -1,0 +1,25 @@
+"""Methods of the literature, each a function whose signature is its contract.
+
+One import line registers a method: the laws, the command line, recipes and the README's table read
+``METHODS``. ``README.md`` beside this file says how to add one.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from divreg.methods.darling import darling as darling
+from divreg.methods.entropy_bonus import entropy_bonus as entropy_bonus
+from divreg.methods.outcome_exploration import outcome_exploration as outcome_exploration
+from divreg.methods.outcome_exploration import (
+    outcome_exploration_batch as outcome_exploration_batch,
+)
+from divreg.methods.outcome_exploration import outcome_exploration_mean as outcome_exploration_mean
+from divreg.methods.progrpo import progrpo as progrpo
+from divreg.methods.rarity import rarity as rarity
+from divreg.methods.steer import steer as steer
+from divreg.methods.steer import steer_exp as steer_exp
+
+METHODS: dict[str, Callable[..., Any]] = {
+    name: f for name, f in list(globals().items()) if inspect.isfunction(f)
+}
