@@ -1,6 +1,7 @@
 """The table of methods: read from signatures and docstrings, so that it cannot be out of date."""
 
 import inspect
+import re
 from typing import NamedTuple
 
 from divreg.compose import contract, show
@@ -69,26 +70,42 @@ def markdown() -> str:
     """Return the README's table."""
     head = "| method | stage | what it does | reads | source |\n|---|---|---|---|---|\n"
     return head + "".join(
-        f"| `{r.name}` | {r.stage} | {r.does} | {r.signals} | {r.source} |\n" for r in rows()
+        f"| `{r.name}` | {r.stage} | {_plain(r.does)} | {r.signals} | {_link(r.source)} |\n"
+        for r in rows()
     )
 
 
 def show_table() -> None:
     """Print the table on the console, one method a block."""
+    from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(show_lines=True, title_justify="left")
-    for column in ("method", "stage", "what it does, and where it is from", "reads", "takes"):
-        table.add_column(column, overflow="fold", no_wrap=column == "method")
+    table = Table("method", "", box=box.SIMPLE_HEAD, pad_edge=False)
     for r in rows():
-        table.add_row(
-            r.name,
-            r.stage,
-            f"{r.does}\n[dim]{r.source}[/dim]",
-            r.signals.replace(", ", "\n"),
-            r.hyper.replace(", ", "\n"),
+        block = Text.assemble(
+            f"{_plain(r.does)}\n",
+            *(part for label, text in _facts(r) for part in ((f"{label} ", "dim"), f"{text}\n")),
+            (r.source, "dim"),
+            "\n",
         )
+        table.add_row(Text(r.name, "bold"), block)
     console = Console()
     console.print(table)
     console.print("In a recipe:  divreg: {interventions: [{darling: {floor: 0.1}}]}", markup=False)
+
+
+def _facts(row: Row) -> list[tuple[str, str]]:
+    return [("stage", row.stage), ("reads", row.signals), ("takes", row.hyper)]
+
+
+def _plain(text: str) -> str:
+    return text.replace("``", "`")
+
+
+def _link(source: str) -> str:
+    """Return the paper's link where the source names one on arXiv, else the source itself."""
+    found = re.search(r"arXiv:(\d{4}\.\d{4,5})", source)
+    kin = "ours, kin to " if source.startswith("Ours") else ""
+    return f"{kin}[{found[0]}](https://arxiv.org/abs/{found[1]})" if found else _plain(source)

@@ -5,6 +5,7 @@ neither torch nor TRL. Exit codes: 0 done or healthy, 2 bad input, 3 collapsed o
 """
 
 import argparse
+import difflib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +14,11 @@ from typing import NoReturn
 from divreg import __version__
 
 BAD_INPUT = 2
+_PACKAGES = (
+    *("torch", "trl", "transformers", "accelerate", "datasets", "peft", "deepspeed", "vllm"),
+    *("sentence-transformers", "triton", "numpy", "pyarrow"),
+)
+COMMANDS = ("demo", "grpo", "rloo", "report", "methods", "env")
 
 _EXAMPLES = """\
 examples:
@@ -31,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if words and words[0] in ("grpo", "rloo"):  # TRL's parser reads everything that follows
             return _train(words[0], words[1:])
+        _refuse_unknown_command(words)
         parser = _parser(words[0] if words else "")
         if not words:
             parser.print_help()
@@ -38,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         chosen = parser.parse_args(words)
         return chosen.run(chosen) or 0
     except (ValueError, TypeError, ImportError) as error:
-        if not _is_ours(error):
+        if isinstance(error, ModuleNotFoundError) or not _is_ours(error):
             raise
         _complain(str(error))
         return BAD_INPUT
@@ -53,6 +60,15 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         _complain(f"{message}. Type {self.prog} --help to see what it takes.")
         raise SystemExit(BAD_INPUT)
+
+
+def _refuse_unknown_command(words: Sequence[str]) -> None:
+    if words and not words[0].startswith("-") and words[0] not in COMMANDS:
+        near = difflib.get_close_matches(words[0], COMMANDS, n=1)
+        cure = f"Did you mean {near[0]!r}?" if near else "Type divreg --help."
+        raise ValueError(
+            f"divreg has no command {words[0]!r}; it has {', '.join(COMMANDS)}. {cure}"
+        )
 
 
 def _parser(command: str) -> argparse.ArgumentParser:
@@ -128,10 +144,7 @@ def _env(_: argparse.Namespace) -> None:
 
     lines = {"divreg": __version__, "python": platform.python_version()}
     lines["platform"] = platform.platform()
-    for name in (
-        "torch trl transformers accelerate datasets peft deepspeed vllm sentence-transformers "
-        "triton numpy pyarrow"
-    ).split():
+    for name in _PACKAGES:
         try:
             lines[name] = version(name)
         except PackageNotFoundError:

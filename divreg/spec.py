@@ -326,9 +326,9 @@ def _embedding(value: Any) -> Callable[[list[str]], Any]:
         return _function(
             value, "embedding", "{encoder: all-MiniLM-L6-v2}, or the dotted path of a function"
         )
-    from divreg.encoders import encoder
+    from divreg.encoders import SentenceEncoder
 
-    known = inspect.signature(encoder).parameters
+    known = inspect.signature(SentenceEncoder).parameters
     name, *_ = known
     options = {name if k == "encoder" else k: v for k, v in value.items()}
     for key in options:
@@ -339,7 +339,7 @@ def _embedding(value: Any) -> Callable[[list[str]], Any]:
             f"embedding needs the key 'encoder'; got {dict(value)}. "
             "Write `embedding: {encoder: all-MiniLM-L6-v2}`."
         )
-    return encoder(**options)
+    return SentenceEncoder(**options)
 
 
 def _function(value: Any, who: str, example: str) -> Callable[..., Any]:
@@ -351,9 +351,9 @@ def _function(value: Any, who: str, example: str) -> Callable[..., Any]:
 
 def _derived(name: str, value: Any) -> Callable[..., Any]:
     """Read a signal that is computed from others: a variant, a dotted path or hyper-parameters."""
-    from divreg.signals import SIGNALS, VARIANTS
+    from divreg.signals import SIGNALS
 
-    variants = VARIANTS.get(name, {})
+    variants = _variants(SIGNALS[name])
     if callable(value):
         return value
     if isinstance(value, str):
@@ -368,6 +368,15 @@ def _derived(name: str, value: Any) -> Callable[..., Any]:
         if key in variants or "." in str(key) or isinstance(hyper, Mapping):
             return _configured(_variant(name, str(key), variants), hyper or {})
     return _configured(SIGNALS[name], value)
+
+
+def _variants(library: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
+    """Return the functions of ``divreg.signals`` that live beside one and may stand in for it."""
+    from divreg import signals as vocabulary
+
+    home = library.__module__
+    public = vars(vocabulary).items()
+    return {n: f for n, f in public if inspect.isfunction(f) and f.__module__ == home}
 
 
 def _variant(name: str, key: str, variants: Mapping[str, Callable[..., Any]]) -> Any:

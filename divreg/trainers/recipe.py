@@ -79,9 +79,12 @@ def parse(method: str, arguments: list[str]) -> Parsed:
         if at == len(arguments):
             raise ValueError("--config needs a path; got nothing. Give the path of a YAML file.")
         spec.read_yaml(arguments[at])
-    *read, from_file, from_line = parser.parse_args_and_config(
-        arguments, return_remaining_strings=True, separate_remaining_strings=True
-    )
+    try:
+        *read, from_file, from_line = parser.parse_args_and_config(
+            arguments, return_remaining_strings=True, separate_remaining_strings=True
+        )
+    except (ValueError, TypeError) as error:  # TRL's and transformers' own checks of the config
+        raise ValueError(" ".join(str(error).split())) from error
     _refuse_unknown(parser, [*from_file, *from_line])
     script, config, model, mixture = read
     launch = _launcher_arguments([*_flags(from_file), *from_line])
@@ -115,7 +118,7 @@ def check(method: str, parsed: Parsed) -> None:
     """
     from divreg.trainers._plan import Plan
 
-    Plan(parsed.config, None, None, always_scores=_trainer(method).always_scores)
+    Plan(parsed.config, None, None, _trainer(method))
     if not reward_functions(parsed.script):
         raise ValueError(
             f"divreg {method} needs a reward; got none. Add reward_funcs: [accuracy_reward], or "

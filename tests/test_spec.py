@@ -1,0 +1,199 @@
+"""YAML names functions in one place, and every mistake says what to type instead."""
+
+import functools
+import textwrap
+
+import pytest
+
+from divreg import spec
+from divreg.compose import contract, is_scheduled
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    """A module of the user's own, in the working directory."""
+    (tmp_path / "mine_for_spec.py").write_text(
+        textwrap.dedent(
+            """
+            def louder(rewards, *, factor=2.0, loud=True, mode="plain"):
+                return rewards * factor
+
+            def boxed(text):
+                return text or None
+
+            def same(a, b):
+                return a == b
+
+            NUMBER = 7
+            """
+        )
+    )
+    monkeypatch.chdir(tmp_path)
+    return "mine_for_spec"
+
+
+def test_nothing_said_means_the_preset_and_no_monitor():
+    for nothing in (None, {}, {"interventions": None, "signals": None, "monitor": None}):
+        assert spec.load(nothing) == spec.Settings(None, {}, None)
+
+
+def test_an_empty_list_is_not_the_preset():
+    assert spec.load({"interventions": []}).interventions == []
+
+
+def test_names_hyper_parameters_and_functions_become_interventions(mine):
+    from divreg import methods
+
+    built = spec.methods(
+        ["progrpo", {"darling": {"floor": 0.2}}, {f"{mine}.louder": None}, methods.darling]
+    )
+    assert [contract(f).name for f in built] == ["progrpo", "darling", "louder", "darling"]
+    assert contract(built[1]).hyper["floor"] == 0.2
+    assert built[3] is methods.darling
+
+
+def test_a_number_that_yaml_takes_for_a_word_is_a_number():
+    (built,) = spec.methods([{"darling": {"floor": "1e-4"}}])
+    assert contract(built).hyper["floor"] == 1e-4
+
+
+def test_a_schedule_runs_from_the_first_value_to_the_second(mine):
+    (built,) = spec.methods([{f"{mine}.louder": {"factor": {"linear": [1.0, 3.0, 10]}}}])
+    assert is_scheduled(built)
+    assert [built(1.0, step=s, boost=1.0) for s in (0, 5, 20)] == [1.0, 2.0, 3.0]
+
+
+def test_strength_blends_a_method_that_has_no_such_dial(mine):
+    (half,) = spec.methods([{f"{mine}.louder": {"factor": 3.0, "strength": 0.5}}])
+    assert half(1.0) == 2.0
+    (rising,) = spec.methods([{f"{mine}.louder": {"strength": {"linear": [0, 1, 10]}}}])
+    assert [rising(1.0, step=s, boost=1.0) for s in (0, 5, 10)] == [1.0, 1.5, 2.0]
+
+
+def test_a_method_with_memory_can_be_named_bound_and_blended():
+    plain, bound = spec.methods(["outcome_exploration", {"outcome_exploration": {"strength": 0.5}}])
+    assert contract(plain).name == contract(bound).name == "outcome_exploration"
+    assert contract(bound).hyper["strength"] == 0.5
+
+
+def test_signals_become_functions(mine):
+    from divreg import signals
+
+    ready = spec.signals(
+        {
+            "correct": {"reward": "accuracy_reward"},
+            "answer": f"{mine}.boxed",
+            "partition": "by_answer",
+        }
+    )
+    assert ready["correct"] == {"reward": "accuracy_reward", "at_least": 1.0}
+    assert ready["answer"]("7") == "7"
+    assert ready["partition"] is signals.by_answer
+
+
+def test_a_variant_takes_hyper_parameters_and_the_users_functions(mine):
+    from divreg import signals
+
+    by_ngram = spec.signals({"partition": {"by_ngram": {"threshold": 0.4}}})["partition"]
+    assert isinstance(by_ngram, functools.partial)
+    assert (by_ngram.func, by_ngram.keywords) == (signals.by_ngram, {"threshold": 0.4})
+    by_callable = {"by_callable": {"equivalent": f"{mine}.same"}}
+    built = spec.signals({"partition": by_callable})["partition"]
+    assert built.keywords["equivalent"]("a", "a")
+    own = spec.signals({"partition": {"threshold": 0.3}})["partition"]
+    assert (own.func, own.keywords) == (signals.partition, {"threshold": 0.3})
+
+
+def test_a_file_may_be_a_recipe_or_the_block_alone(tmp_path):
+    (tmp_path / "recipe.yaml").write_text("learning_rate: 1.0\ndivreg: {interventions: []}\n")
+    (tmp_path / "block.yaml").write_text("interventions: [darling]\n")
+    assert spec.load(tmp_path / "recipe.yaml").interventions == []
+    assert len(spec.load(str(tmp_path / "block.yaml")).interventions) == 1
+
+
+def test_monitor_is_off_on_or_configured():
+    assert spec.load({"monitor": False}).monitor is None
+    assert spec.load({"monitor": True}).monitor == {}
+    assert spec.load({"monitor": {"on_collapse": "stop"}}).monitor == {"on_collapse": "stop"}
+
+
+MISTAKES = {
+    "block key": ({"intervention": []}, "Did you mean 'interventions'"),
+    "no list": ({"interventions": {"darling": {}}}, "a dash"),
+    "method": ({"interventions": ["darlin"]}, "Did you mean 'darling'"),
+    "method, nothing near": ({"interventions": ["qqq"]}, "dotted path"),
+    "hyper": ({"interventions": [{"darling": {"flor": 0.1}}]}, "Did you mean 'floor'"),
+    "hyper without a name": (
+        {"interventions": [{"darling": 0.1}]},
+        r"`- darling: \{name: value\}`",
+    ),
+    "value": ({"interventions": [{"darling": {"floor": "low"}}]}, "needs a number for floor"),
+    "value is a switch": ({"interventions": [{"darling": {"floor": True}}]}, "needs a number"),
+    "two in one": ({"interventions": [{"darling": {}, "progrpo": {}}]}, "one dash for each"),
+    "no name": ({"interventions": [3]}, "divreg methods"),
+    "schedule": (
+        {"interventions": [{"progrpo": {"alpha": {"cosine": [0, 1, 5]}}}]},
+        r"alpha: \{linear: \[from, to, steps\]\}",
+    ),
+    "schedule of a memory": (
+        {"interventions": [{"outcome_exploration": {"c": {"linear": [0, 1, 5]}}}]},
+        "Schedule its strength instead",
+    ),
+    "signal": ({"signals": {"partitoin": "by_answer"}}, "Did you mean 'partition'"),
+    "signals is a list": ({"signals": ["partition"]}, "a mapping"),
+    "variant": ({"signals": {"partition": "by_anser"}}, "Did you mean 'by_answer'"),
+    "variant's hyper": (
+        {"signals": {"partition": {"by_ngram": {"treshold": 1}}}},
+        "Did you mean 'threshold'",
+    ),
+    "correct": ({"signals": {"correct": 1.0}}, "reward: accuracy_reward"),
+    "correct's key": ({"signals": {"correct": {"rewards": "x"}}}, "Did you mean 'reward'"),
+    "correct without reward": ({"signals": {"correct": {"at_least": 1}}}, "the key 'reward'"),
+    "answer": ({"signals": {"answer": 3}}, "needs a function"),
+    "answer's module": ({"signals": {"answer": "no_such_module.f"}}, "cannot be imported"),
+    "answer's name": ({"signals": {"answer": "math.sqr"}}, "Did you mean 'sqrt'"),
+    "answer has no dot": ({"signals": {"answer": "boxed"}}, "dotted path"),
+    "embedding": ({"signals": {"embedding": {"encodr": "x"}}}, "Did you mean 'encoder'"),
+    "monitor": ({"monitor": {"on_colapse": "stop"}}, "Did you mean 'on_collapse'"),
+    "monitor is a word": ({"monitor": "yes please"}, "monitor: true"),
+}
+
+
+@pytest.mark.parametrize(("block", "cure"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_names_its_cure(block, cure):
+    with pytest.raises(ValueError, match=cure) as caught:
+        spec.load(block)
+    assert "\n" not in str(caught.value)
+
+
+def test_kinds_of_values_are_those_of_the_defaults(mine):
+    for hyper, cure in (({"loud": 1}, "true or false"), ({"mode": 3}, "a word for mode")):
+        with pytest.raises(ValueError, match=cure):
+            spec.methods([{f"{mine}.louder": hyper}])
+
+
+def test_something_that_is_no_function_is_refused(mine):
+    with pytest.raises(ValueError, match="needs a function"):
+        spec.signals({"answer": f"{mine}.NUMBER"})
+    with pytest.raises((ValueError, TypeError), match="not an intervention"):
+        spec.methods([f"{mine}.NUMBER"])
+
+
+@pytest.mark.parametrize(
+    ("text", "cure"),
+    [
+        ("interventions: [darling\nsignals: {", "not valid YAML in line"),
+        ("- a\n- b\n", "`key: value`"),
+        ("", "got nothing"),
+    ],
+)
+def test_a_file_that_is_no_recipe_is_refused(tmp_path, text, cure):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=cure):
+        spec.load(path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ValueError, match="No such file"):
+        spec.load(tmp_path / "recipe.yaml")
