@@ -70,10 +70,9 @@ def parse(method: str, arguments: list[str]) -> Parsed:
     Raises:
         ValueError: If a key or a value is not known; the message says what was probably meant.
     """
-    parser = _Parser(
-        (RecipeArguments, _trainer(method).config_class, ModelConfig, DatasetMixtureConfig),
-        prog=f"divreg {method}",
-    )
+    config_class = _trainer(method).config_class
+    kinds: list[Any] = [RecipeArguments, config_class, ModelConfig, DatasetMixtureConfig]
+    parser = _Parser(kinds, prog=f"divreg {method}")
     if "--config" in arguments:
         at = arguments.index("--config") + 1
         if at == len(arguments):

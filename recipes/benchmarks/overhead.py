@@ -1,0 +1,212 @@
+"""What divreg costs in % of a training step, on the demo's model.
+
+python recipes/benchmarks/overhead.py [--rounds 6] [--steps 25] [--out runs/overhead.json]
+
+Every arm trains the same model on the same data with the same seed, in one process. The arms take
+turns, in another order each round, so that a slow minute of the machine hits all of them. A step is
+timed from its beginning to the beginning of the next: generation, reward, loss, optimizer, logging
+and callbacks. Each step is compared with the same step of the same round of its baseline; the table
+gives the median of those ratios and the interval in which 95 % of bootstrapped medians lie.
+"""
+
+import argparse
+import functools
+import gc
+import json
+import logging
+import random
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainerCallback
+from trl import GRPOConfig, GRPOTrainer
+
+from divreg import CollapseMonitor, DiverseGRPOConfig, DiverseGRPOTrainer, methods, signals
+from divreg.tasks import expressions, tiny
+
+WARM_UP = 3  # the first steps of a trainer allocate memory and build caches
+
+
+def surprise(advantages, *, logprob, mask, scale=0.1):
+    """A method that asks for log-probs of the completion at the rollout, and for nothing else."""
+    mean = (logprob * mask).sum(-1) / mask.sum(-1).clamp(min=1)
+    return advantages - scale * mean
+
+
+@dataclass
+class Arm:
+    """One way to train: ``baseline`` is the arm that it is compared with."""
+
+    name: str
+    baseline: str | None
+    interventions: list[Any] | None = None  # None: TRL's own trainer
+    monitor: bool = False
+    config: dict[str, Any] = field(default_factory=dict)
+
+
+TWICE = {"num_iterations": 2}  # TRL then computes the sampling policy's log-probs itself
+RARITY = [methods.rarity]
+ARMS = [
+    Arm("GRPOTrainer", None),
+    Arm("+ CollapseMonitor", "GRPOTrainer", monitor=True),
+    Arm("DiverseGRPOTrainer, interventions=[]", "GRPOTrainer", []),
+    Arm("answer method (rarity)", "GRPOTrainer", RARITY),
+    Arm("answer method and monitor", "GRPOTrainer", RARITY, monitor=True),
+    Arm("log-prob method", "GRPOTrainer", [surprise]),
+    Arm(
+        "three log-prob methods",
+        "GRPOTrainer",
+        [surprise, functools.partial(surprise, scale=0.2), functools.partial(surprise, scale=0.3)],
+    ),
+    Arm("GRPOTrainer, num_iterations=2", None, config=TWICE),
+    Arm(
+        "log-prob method, num_iterations=2",
+        "GRPOTrainer, num_iterations=2",
+        [surprise],
+        config=TWICE,
+    ),
+]
+
+
+class Clock(TrainerCallback):
+    """Notes when each step begins and when training ends."""
+
+    def __init__(self):
+        self.times: list[float] = []
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        self.times.append(time.perf_counter())
+
+    def steps(self) -> list[float]:
+        """Seconds of each step but the last, without the warm-up."""
+        pairs = zip(self.times, self.times[1:], strict=False)
+        return [after - before for before, after in pairs][WARM_UP:]
+
+
+def trainer_of(arm: Arm, base: Path, folder: str, options: argparse.Namespace) -> Any:
+    """Build the trainer of an arm on a fresh copy of the base model."""
+    model, tokenizer = tiny.load(base)
+    diverse = arm.interventions is not None
+    args = (DiverseGRPOConfig if diverse else GRPOConfig)(
+        output_dir=folder,
+        use_cpu=True,
+        bf16=False,
+        seed=0,
+        max_steps=options.steps + WARM_UP + 1,
+        learning_rate=3e-4,
+        lr_scheduler_type="constant",
+        per_device_train_batch_size=128,
+        num_generations=16,
+        max_completion_length=tiny.Recipe().max_tokens,
+        gradient_checkpointing=False,
+        logging_steps=options.logging_steps,
+        report_to="none",
+        save_strategy="no",
+        disable_tqdm=True,
+        **arm.config,
+    )
+    extra: dict[str, Any] = {}
+    if diverse:
+        extra["interventions"] = arm.interventions
+        extra["signals"] = {"answer": expressions.answer, "partition": signals.by_answer}
+    trainer: Any = (DiverseGRPOTrainer if diverse else GRPOTrainer)(
+        model=model,
+        reward_funcs=expressions.accuracy_reward,
+        args=args,
+        train_dataset=expressions.dataset(),
+        processing_class=tokenizer,
+        **extra,
+    )
+    if arm.monitor:
+        how = {} if diverse else {"answer": expressions.answer, "partition": signals.by_answer}
+        trainer.add_callback(CollapseMonitor(trainer, **how))
+    return trainer
+
+
+def measure(arm: Arm, base: Path, options: argparse.Namespace) -> list[float]:
+    """Train once and return the seconds of each step."""
+    with tempfile.TemporaryDirectory() as folder:
+        trainer, clock = trainer_of(arm, base, folder, options), Clock()
+        trainer.add_callback(clock)
+        gc.collect()
+        trainer.train()
+    return clock.steps()
+
+
+def interval(values: list[float], rng: random.Random, draws: int = 2000) -> tuple[float, float]:
+    """Return the 2.5 % and 97.5 % quantiles of bootstrapped medians."""
+    medians = sorted(statistics.median(rng.choices(values, k=len(values))) for _ in range(draws))
+    return medians[int(0.025 * draws)], medians[int(0.975 * draws)]
+
+
+def run(options: argparse.Namespace, say: Callable[[str], None]) -> dict[str, Any]:
+    """Measure every arm and return the table's numbers."""
+    base = tiny.base_model()
+    arms = [a for a in ARMS if not options.only or any(word in a.name for word in options.only)]
+    wanted = {a.baseline for a in arms}
+    arms = [a for a in ARMS if a in arms or a.name in wanted]
+    times: dict[str, list[float]] = {a.name: [] for a in arms}
+    for round_ in range(options.rounds):
+        turn = round_ % len(arms)
+        for arm in [*arms[turn:], *arms[:turn]]:
+            times[arm.name] += measure(arm, base, options)
+        say(f"round {round_ + 1} of {options.rounds}")
+    rng, rows = random.Random(0), []
+    for arm in arms:
+        row: dict[str, Any] = {
+            "arm": arm.name,
+            "median_ms": 1e3 * statistics.median(times[arm.name]),
+        }
+        if arm.baseline is not None:
+            pairs = zip(times[arm.name], times[arm.baseline], strict=True)
+            ratios = [100 * (ours / theirs - 1) for ours, theirs in pairs]
+            low, high = interval(ratios, rng)
+            row |= {
+                "baseline": arm.baseline,
+                "overhead_percent": statistics.median(ratios),
+                "low_percent": low,
+                "high_percent": high,
+            }
+        rows.append(row)
+    facts = {"torch": torch.__version__, "threads": torch.get_num_threads(), **vars(options)}
+    return {"settings": {k: str(v) for k, v in facts.items()}, "rows": rows, "seconds": times}
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Return the numbers as a Markdown table."""
+    lines = ["| arm | median step, ms | over its baseline, % (95 % interval) |", "|---|---|---|"]
+    for row in rows:
+        over = "baseline"
+        if "baseline" in row:
+            over = "{overhead_percent:+.1f} ({low_percent:+.1f} to {high_percent:+.1f})".format(
+                **row
+            )
+        lines.append(f"| {row['arm']} | {row['median_ms']:.1f} | {over} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=6, help="turns of each arm (default: 6)")
+    parser.add_argument("--steps", type=int, default=25, help="timed steps a turn (default: 25)")
+    parser.add_argument("--logging_steps", type=int, default=5, help="as the demo's (default: 5)")
+    parser.add_argument("--only", nargs="*", help="arms whose name contains one of these words")
+    parser.add_argument("--out", type=Path, default=Path("runs/overhead.json"), help="JSON file")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    result = run(options, say=print)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(f"\n{table(result['rows'])}\n\nEvery step: {options.out}")
+
+
+if __name__ == "__main__":
+    main()
