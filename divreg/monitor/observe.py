@@ -8,7 +8,6 @@ import functools
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,8 +16,7 @@ import numpy as np
 from divreg.metrics.classes import normalise_text, text_classes
 from divreg.metrics.ngrams import distinct_n
 from divreg.metrics.pass_at_k import pass_at_k
-
-CHANCE = 0.01  # a repeat in the same order counts as a seed bug when chance gives it more rarely
+from divreg.monitor.diagnose import repeats_in_order, zero_variance
 
 
 @dataclass
@@ -107,75 +105,6 @@ def prompt_id(prompt: str) -> str:
     return hashlib.blake2s(prompt.encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
 
 
-def zero_variance(
-    texts: Sequence[str],
-    totals: np.ndarray,
-    rewards: np.ndarray,
-    correct: Sequence[bool | None],
-    truncated: Sequence[bool],
-) -> str | None:
-    """Diagnose a group whose rewards cannot teach, the cause nearest to the texts first.
-
-    Args:
-        texts: Normalised texts of the group, ``g``.
-        totals: Their rewards ``(g,)``; NaN where there is none.
-        rewards: Rewards by function ``(g, F)``, those of weight 0 left out.
-        correct: Whether each is right; None where unknown.
-        truncated: Whether each ran into the length limit; empty where unknown.
-
-    Returns:
-        None if the totals differ (or fewer than two are known), else ``identical_text``,
-        ``rewards_cancel``, ``all_correct``, ``truncated``, ``all_wrong`` or ``equal_rewards``.
-    """
-    known = totals[~np.isnan(totals)]
-    if len(known) < 2 or known.max() - known.min() > 1e-6 * (1 + abs(known.max())):
-        return None
-    if len(set(texts)) == 1:
-        return "identical_text"
-    if rewards.shape[1] > 1 and any(map(_varies, rewards.T)):
-        return "rewards_cancel"
-    if correct and all(c is True for c in correct):
-        return "all_correct"
-    if truncated and all(truncated):
-        return "truncated"
-    if correct and all(c is False for c in correct):
-        return "all_wrong"
-    return "equal_rewards"
-
-
-def _varies(rewards: np.ndarray) -> bool:
-    known = rewards[~np.isnan(rewards)]
-    return len(known) > 1 and bool(known.max() - known.min() > 1e-6)
-
-
-def repeats_in_order(texts: Sequence[str]) -> bool:
-    """Whether parts of a group repeat each other in the same order: processes that share a seed.
-
-    A period ``p`` that divides the group counts only if chance would rarely produce it: among the
-    orderings of the same texts, fewer than 1 in 100 have it. A group of equal texts never counts.
-
-    >>> repeats_in_order(["a", "b", "c", "d", "a", "b", "c", "d"])
-    True
-    >>> repeats_in_order(["a", "a", "a", "a"]), repeats_in_order(["a", "b", "a", "b"])
-    (False, False)
-    """
-    g = len(texts)
-    for p in range(g // 2, 1, -1):
-        if g % p or texts[0] != texts[p] or any(texts[i] != texts[i % p] for i in range(p, g)):
-            continue
-        counts = Counter(texts).values()
-        log_chance = _log_orderings(c * p // g for c in counts) - _log_orderings(counts)
-        if log_chance < math.log(CHANCE):
-            return True
-    return False
-
-
-def _log_orderings(counts: Any) -> float:
-    """Logarithm of the number of different orderings of a multiset with these counts."""
-    counts = list(counts)
-    return math.lgamma(sum(counts) + 1) - sum(math.lgamma(c + 1) for c in counts)
-
-
 def _any_known(correct: list[bool | None] | None) -> bool:
     return correct is not None and any(c is not None for c in correct)
 
@@ -261,9 +190,11 @@ def _signals(
             Counter(c for c, ok in zip(classes[s : s + g], correct[s : s + g], strict=True) if ok)
             for s in starts
         ]
-        pairs = [_pair_distinct(list(r.values())) for r in right if r.total() > 1]
-        if pairs:  # independent of how many are right, unlike the count of distinct right answers
-            signals["pair_distinct_correct_frac"] = sum(pairs) / len(pairs)
+        # Independent of how many are right, unlike the count of distinct right answers.
+        several = [r for r in right if r.total() > 1]
+        if several:
+            spread = sum((r.total() - 1) * _pair_distinct(list(r.values())) for r in several)
+            signals["pair_distinct_correct_frac"] = spread / sum(r.total() - 1 for r in several)
     return signals
 
 
@@ -350,7 +281,10 @@ def _entropy_nats(counts: list[int]) -> float:
 
 
 def _pair_distinct(counts: list[int]) -> float:
-    """Probability that two different members of a group are in different classes; unbiased."""
+    """Probability that two different members of a group are in different classes; unbiased.
+
+    Simpson's index of diversity, the probability of interspecific encounter: Hurlbert, 1971.
+    """
     total = sum(counts)
     return 1 - sum(c * (c - 1) for c in counts) / (total * (total - 1))
 

@@ -6,7 +6,8 @@ import time
 import numpy as np
 import pytest
 
-from divreg.monitor.observe import Batch, observe, repeats_in_order
+from divreg.monitor.diagnose import repeats_in_order
+from divreg.monitor.observe import Batch, observe
 
 
 def batch(groups: list[str], **more) -> Batch:
