@@ -1,0 +1,226 @@
+"""The tiny language model of the demo: 0.6 M parameters, pre-trained in a minute on two cores.
+
+It reads and writes characters, and has seen noisy solutions of the expressions task: most are
+right, many are not, all are different. So it starts where a base model starts, at roughly a third
+correct and very diverse, and is small enough to watch reinforcement learning narrow it.
+"""
+
+import hashlib
+import itertools
+import json
+import os
+import random
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from divreg.tasks import expressions
+
+ALPHABET = "0123456789+-*/()="
+_VERSION = 1  # raise it when this file makes another model of the same recipe
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides what the base model is; its hash names the cache entry."""
+
+    hidden: int = 128
+    layers: int = 3
+    heads: int = 4
+    feedforward: int = 344
+    examples: int = 90_000
+    batch: int = 64
+    learning_rate: float = 3e-3
+    clean: float = 0.8
+    """Share of the examples, from the start, without noise: it learns what is right first."""
+    noise: float = 0.2
+    """Share of training examples whose target number is not what the expression is worth."""
+    spread: float = 0.05
+    seed: int = 0
+
+    @property
+    def hash(self) -> str:
+        """Eight hex digits that change with the recipe, the torch release or this file's version."""
+        facts = {**asdict(self), "version": _VERSION, "torch": torch.__version__}
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def tokenizer() -> PreTrainedTokenizerFast:
+    """Build the character tokenizer in memory: digits, operators, brackets, ``=``."""
+    words = ["<pad>", "<eos>", "<unk>", *ALPHABET]
+    inner = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="<unk>"))
+    inner.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
+    inner.decoder = decoders.Fuse()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=inner,
+        pad_token="<pad>",
+        eos_token="<eos>",
+        unk_token="<unk>",
+        padding_side="left",
+        clean_up_tokenization_spaces=False,
+    )
+
+
+_SHAPES = {
+    "{}*{}": 1,
+    "{}+{}+{}": 4,
+    "{}*{}+{}": 5,
+    "{}*{}-{}": 5,
+    "({}+{})*{}": 4,
+    "({}-{})*{}": 2,
+    "({}+{})*{}-{}": 6,
+    "({}+{})*{}+{}": 6,
+}
+"""How solutions look: one-digit numbers in these shapes, with their relative frequency."""
+
+
+def solutions() -> dict[int, list[tuple[list[str], int]]]:
+    """Enumerate the solutions of every target: (all of one shape, the shape's frequency)."""
+    found: dict[int, dict[str, list[str]]] = {n: {} for n in expressions.TARGETS}
+    for shape in _SHAPES:
+        for digits in itertools.product(range(1, 10), repeat=shape.count("{}")):
+            text = shape.format(*digits)
+            expression = expressions.parse(text)
+            if expression and expression.value in found:
+                found[int(expression.value)].setdefault(shape, []).append(text)
+    return {n: [(texts, _SHAPES[s]) for s, texts in by.items()] for n, by in found.items()}
+
+
+def examples(recipe: Recipe) -> list[str]:
+    """Draw the training texts ``24=3*8``, the later ones noisy."""
+    rng = random.Random(recipe.seed)
+    known = solutions()
+    texts = []
+    for i in range(recipe.examples):
+        noisy = i >= recipe.clean * recipe.examples and rng.random() < recipe.noise
+        target = rng.choice(expressions.TARGETS)
+        shapes, weights = zip(*known[target], strict=True)
+        text = rng.choice(rng.choices(shapes, weights)[0])
+        texts.append(expressions.prompt(rng.choice(expressions.TARGETS) if noisy else target) + text)
+    return texts
+
+
+def build(recipe: Recipe, progress: Callable[[int, int], Any] | None = None) -> LlamaForCausalLM:
+    """Pre-train the model from scratch: the same recipe gives the same weights on one machine.
+
+    Args:
+        recipe: What to build.
+        progress: Called with (steps done, steps in all).
+    """
+    names = tokenizer()
+    rows = [names.encode(text + "<eos>") for text in examples(recipe)]
+    width = max(map(len, rows))
+    ids = torch.full((len(rows), width), names.pad_token_id)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = torch.tensor(row)
+    labels = ids.masked_fill(ids == names.pad_token_id, -100)
+    labels[:, : len(names.encode(expressions.prompt(10)))] = -100  # learn answers, not questions
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        model = _new_model(recipe, names)
+        _train(model, ids, labels, recipe, progress)
+    return model.eval()
+
+
+def _new_model(recipe: Recipe, names: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    config = LlamaConfig(
+        vocab_size=len(names),
+        hidden_size=recipe.hidden,
+        intermediate_size=recipe.feedforward,
+        num_hidden_layers=recipe.layers,
+        num_attention_heads=recipe.heads,
+        num_key_value_heads=recipe.heads,
+        max_position_embeddings=64,
+        initializer_range=recipe.spread,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=names.eos_token_id,
+        pad_token_id=names.pad_token_id,
+    )
+    return LlamaForCausalLM(config)
+
+
+def _train(
+    model: LlamaForCausalLM,
+    ids: torch.Tensor,
+    labels: torch.Tensor,
+    recipe: Recipe,
+    progress: Callable[[int, int], Any] | None,
+) -> None:
+    steps = len(ids) // recipe.batch
+    optimizer = torch.optim.AdamW(
+        model.parameters(), recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, recipe.learning_rate, total_steps=steps, pct_start=0.1
+    )
+    model.train()
+    for step in range(steps):
+        rows = slice(step * recipe.batch, (step + 1) * recipe.batch)
+        loss = model(input_ids=ids[rows], labels=labels[rows]).loss
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        if progress:
+            progress(step + 1, steps)
+
+
+def cache_directory() -> Path:
+    """Return where base models are kept: ``$DIVREG_CACHE``, else the user's cache directory."""
+    if chosen := os.environ.get("DIVREG_CACHE"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "divreg"
+
+
+def cached(recipe: Recipe | None = None) -> Path | None:
+    """Return the folder of the base model if it was built already."""
+    folder = _folder(recipe or Recipe())
+    return folder if (folder / "config.json").exists() else None
+
+
+def base_model(
+    recipe: Recipe | None = None, progress: Callable[[int, int], Any] | None = None
+) -> Path:
+    """Return the folder of the base model with its tokenizer, building it the first time.
+
+    The folder appears in one rename, so two processes can build at once and an interrupted build
+    leaves nothing behind that looks finished.
+    """
+    recipe = recipe or Recipe()
+    if folder := cached(recipe):
+        return folder
+    folder = _folder(recipe)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        model = build(recipe, progress)
+        model.save_pretrained(staging)
+        tokenizer().save_pretrained(staging)
+        (staging / "recipe.json").write_text(json.dumps(asdict(recipe), indent=2))
+        try:
+            staging.rename(folder)
+        except OSError:  # another process was faster; its model is the same
+            if not cached(recipe):
+                raise
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return folder
+
+
+def _folder(recipe: Recipe) -> Path:
+    return cache_directory() / f"expressions-tiny-{recipe.hash}"
+
+
+def load(folder: Path) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
+    """Load a base model and its tokenizer from a folder; nothing is looked up on a network."""
+    model = LlamaForCausalLM.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
+    return model, PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
