@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +35,21 @@ def train(scenarios, tiny_checkpoint, tmp_path):
 
 
 @pytest.fixture(scope="session")
+def deepspeed_launcher(repo):
+    """``deepspeed_launcher(stage)``: the launch line of the recipes for two CPU processes."""
+    if shutil.which("g++") is None:
+        pytest.skip("DeepSpeed needs a C++ compiler: g++ was not found")
+
+    def line(stage):
+        name = {2: "cpu2_zero2.yaml", 3: "cpu2_zero3_sharded.yaml"}[stage]
+        config = repo / "recipes" / "accelerate_configs" / name
+        launcher = [sys.executable, "-m", "accelerate.commands.launch"]
+        return [*launcher, "--config_file", str(config)]
+
+    return line
+
+
+@pytest.fixture(scope="session")
 def launch(tiny_checkpoint, tmp_path_factory):
     """``launch(list_of_scenarios, *launcher)``: results of one launch, two gloo processes."""
 
@@ -51,6 +67,7 @@ def launch(tiny_checkpoint, tmp_path_factory):
         done = subprocess.run(
             [*command, str(SCRIPT), str(spec), str(out)],
             env=environment,
+            cwd=SCRIPT.parents[2],
             capture_output=True,
             text=True,
             timeout=timeout,

@@ -55,7 +55,8 @@ def build(folder, scenario, output_dir):
     """Return the trainer of a scenario.
 
     Keys: ``trainer`` (a class name of trl or divreg), ``args``, ``interventions``, ``rewards``
-    (names), ``monitor`` (arguments or None), ``lora``.
+    (names), ``correct`` (the signal's configuration), ``monitor`` (arguments or None), ``lora``,
+    ``by_path`` (let the trainer load the model), ``record`` (keep the rollouts).
     """
     import trl
     from datasets import Dataset
@@ -83,12 +84,16 @@ def build(folder, scenario, output_dir):
         "disable_tqdm": True,
         **scenario.get("args", {}),
     }
-    more = {}
+    more = {"callbacks": []}
     if home is divreg:
         chosen, signals = interventions(scenario.get("interventions"))
-        more = {"interventions": chosen, "signals": signals}
+        if "correct" in scenario:
+            signals["correct"] = scenario["correct"]
+        more.update(interventions=chosen, signals=signals)
     if scenario.get("monitor") is not None:
-        more["callbacks"] = [divreg.CollapseMonitor(**scenario["monitor"])]
+        more["callbacks"].append(divreg.CollapseMonitor(**scenario["monitor"]))
+    if scenario.get("record"):
+        more["callbacks"].append(_rollout_keeper())
     if scenario.get("lora"):
         from peft import LoraConfig
 
@@ -107,9 +112,34 @@ def build(folder, scenario, output_dir):
         **more,
     )
     if home is trl:
-        for callback in more.get("callbacks", []):
+        for callback in more["callbacks"]:
             callback.bind_trainer(trainer)
     return trainer
+
+
+def _rollout_keeper():
+    """A callback that keeps what our trainers show to monitors."""
+    from transformers import TrainerCallback
+
+    class Keeper(TrainerCallback):
+        def bind_trainer(self, trainer):
+            self.rollouts = trainer.kept_rollouts = []
+
+        def on_rollout(self, batch, step, mode):
+            self.rollouts.append(
+                {
+                    "step": step,
+                    "mode": mode,
+                    "texts": batch.completions,
+                    "rewards": batch.totals.tolist(),
+                    "advantages": batch.advantages.tolist(),
+                }
+            )
+
+        def on_effects(self, effects):
+            pass
+
+    return Keeper()
 
 
 def run(folder, scenario, output_dir):
@@ -130,9 +160,11 @@ def run(folder, scenario, output_dir):
         "digest": digest.hexdigest(),
         "logs": logs,
         "world": trainer.accelerator.num_processes,
-        "advantages": list(trainer._logs["advantages"]),
+        "deepspeed_stage": getattr(trainer.accelerator.state.deepspeed_plugin, "zero_stage", None),
+        "sharded": any(getattr(p, "ds_id", None) is not None for p in trainer.model.parameters())
+        and all(p.numel() == 0 for p in trainer.model.parameters()),
+        "rollouts": getattr(trainer, "kept_rollouts", None),
         "state": pipeline.state_dict() if pipeline is not None else None,
-        "last_advantages": getattr(trainer, "last_advantages", None),
     }
 
 

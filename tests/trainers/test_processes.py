@@ -1,0 +1,81 @@
+"""Two gloo processes whose groups lie across both: whole groups, and the same numbers."""
+
+import pytest
+import torch
+
+from divreg import methods, signals
+
+SPLIT = {"per_device_train_batch_size": 2, "num_generations": 4}
+STAGES = {
+    "GRPO": ["darling", "progrpo", "outcome_exploration", "steer", "entropy_bonus"],
+    "RLOO": ["rarity", "progrpo", "outcome_exploration", "steer", "entropy_bonus"],
+}
+
+
+@pytest.fixture(scope="module")
+def two(launch):
+    """Rollouts of two processes with darling on, groups of four, two rows a process and step."""
+    scenario = {"interventions": ["darling"], "record": True}
+    return [
+        launch([{"trainer": "DiverseGRPOTrainer", "args": {**SPLIT, **more}, **scenario}])[0]
+        for more in ({}, {"scale_rewards": "none", "gradient_accumulation_steps": 2})
+    ]
+
+
+@pytest.mark.parametrize("scaled", [True, False])
+def test_groups_across_processes_get_the_advantages_of_one_process(two, scaled, scenarios):
+    result = two[0] if scaled else two[1]
+    assert result["world"] == 2
+    assert len(result["rollouts"]) == 3
+    for rollout in result["rollouts"]:
+        texts = [rollout["texts"][i : i + 4] for i in range(0, len(rollout["texts"]), 4)]
+        rewards = torch.tensor(rollout["rewards"]).view(-1, 4)
+        answers = [[scenarios.answer(t) for t in group] for group in texts]
+        adjusted = methods.darling(rewards, partition=signals.by_answer(answer=answers))
+        expected = adjusted - adjusted.mean(1, keepdim=True)
+        if scaled:
+            expected = expected / (adjusted.std(1, keepdim=True) + 1e-4)
+        found = torch.tensor(rollout["advantages"]).view(-1, 4)
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def every_stage():
+    """One scenario per trainer with an intervention at every stage."""
+    return [
+        {
+            "trainer": f"Diverse{name}Trainer",
+            "interventions": chosen,
+            "args": {**SPLIT, "num_iterations": 2, "max_steps": 4},
+            "rewards": ["variety"],
+            "correct": {"reward": "variety", "at_least": 0.4},
+            "by_path": True,
+        }
+        for name, chosen in STAGES.items()
+    ]
+
+
+@pytest.fixture(scope="module")
+def plain(launch, every_stage):
+    """Those scenarios on two plain processes."""
+    return launch(every_stage)
+
+
+def numbers(result):
+    """Loss and gradient norm of every logged step."""
+    return torch.tensor([[r["loss"], r["grad_norm"]] for r in result["logs"] if "loss" in r])
+
+
+@pytest.mark.parametrize("stage", [2, 3])
+def test_deepspeed_gives_the_losses_of_two_plain_processes(
+    stage, launch, every_stage, plain, deepspeed_launcher
+):
+    args = {"use_cpu": False, "ddp_backend": "gloo"}
+    listed = [{**s, "args": {**s["args"], **args}} for s in every_stage]
+    sharded = launch(listed, deepspeed_launcher(stage))
+    for ours, reference in zip(sharded, plain, strict=True):
+        assert ours["world"] == reference["world"] == 2
+        assert ours["deepspeed_stage"] == stage
+        assert ours["sharded"] == (stage == 3)
+        torch.testing.assert_close(numbers(ours), numbers(reference), rtol=1e-4, atol=1e-5)
+        assert numbers(reference)[:, 1].min() > 0
