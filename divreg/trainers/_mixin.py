@@ -170,6 +170,10 @@ class InterventionMixin(_seams.OnlineSeams):
 
     def _log_effects(self) -> None:
         effects = self.pipeline.take_effects()
+        if effects and self.accelerator.num_processes > 1:  # the loss stage saw local rows only
+            values = torch.tensor(list(effects.values()), device=self.accelerator.device)
+            mean = self.accelerator.reduce(values, reduction="mean").tolist()
+            effects = dict(zip(effects, mean, strict=True))
         for name, value in effects.items():
             _seams.log_metric(self, f"diversity/{name}", value)
         for monitor in self._monitors:

@@ -246,3 +246,34 @@ def test_unscorable_completions_stay_unscorable(build, scenarios):
     advantages = rollout(trainer)["advantages"]
     assert torch.isfinite(advantages).all()
     assert (advantages == 0).sum() >= 2
+
+
+def count_forwards(trainer):
+    """Count the rows that the model scores through the fused head while a rollout is made."""
+    rows = []
+
+    def hook(module, args, kwargs, output):
+        if kwargs.get("fused_lm_head"):
+            rows.append(len(output.log_probs))
+
+    trainer.model.register_forward_hook(hook, with_kwargs=True)
+    rollout(trainer)
+    return sum(rows)
+
+
+def test_rollouts_are_scored_once_however_many_ask_and_not_where_trl_has_scores(build):
+    def a(rewards, *, logprob, prompt_logprob):
+        return rewards
+
+    def b(advantages, *, logprob, entropy, prompt_logprob):
+        return advantages
+
+    def c(advantages, *, logprob, entropy):
+        return advantages
+
+    assert count_forwards(build([])) == 0
+    assert count_forwards(build([a, b, c])) == 8
+    assert count_forwards(build([c])) == 8
+    stock = count_forwards(build(None, name="GRPOTrainer", num_iterations=2))
+    assert count_forwards(build([c], num_iterations=2)) == stock == 8
+    assert count_forwards(build([c], name="DiverseRLOOTrainer")) == 8
