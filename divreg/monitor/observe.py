@@ -5,7 +5,6 @@ of a step: texts are normalised once, and everything after that works on small i
 """
 
 import functools
-import hashlib
 import math
 from collections import Counter
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from divreg.metrics.classes import normalise_text, text_classes
 from divreg.metrics.ngrams import distinct_n
 from divreg.metrics.pass_at_k import pass_at_k
 from divreg.monitor.diagnose import repeats_in_order, zero_variance
+from divreg.rollouts import prompt_id
 
 
 @dataclass
@@ -97,12 +97,6 @@ def observe(batch: Batch, k: int | None = None) -> Observation:
     if correct is not None:
         signals |= _accuracy(correct, groups, g, k)
     return Observation(signals, groups, _columns(batch, classes, correct, groups))
-
-
-@functools.lru_cache(maxsize=4096)
-def prompt_id(prompt: str) -> str:
-    """Eight hexadecimal digits that name a prompt in the records, the same in every run."""
-    return hashlib.blake2s(prompt.encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
 
 
 def _any_known(correct: list[bool | None] | None) -> bool:

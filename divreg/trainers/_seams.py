@@ -195,3 +195,36 @@ def read_rollout(trainer: Any) -> dict[str, Any] | None:
         return None
     rows: dict[str, Any] = {key: list(logs[key]) for key in ("prompt", "completion", "advantages")}
     return {**rows, "rewards": {name: list(v) for name, v in logs["rewards"].items()}}
+
+
+def read_metrics(trainer: Any) -> dict[str, list[float]]:
+    """Return what TRL has collected since its last log line: one value an entry, already global."""
+    metrics = getattr(trainer, "_metrics", None)
+    if metrics is None:
+        return {}
+    return metrics["train" if trainer.model.training else "eval"]
+
+
+@contextmanager
+def generation_model(trainer: Any):
+    """Yield the model unwrapped for ``generate``, gathered under ZeRO-3, as TRL does it.
+
+    TRL's own context manager leaves the model open when the block raises: this one does not let it
+    see the exception before it has closed.
+    """
+    from trl.models.utils import unwrap_model_for_generation
+
+    gather = getattr(trainer.args, "ds3_gather_for_generation", True)
+    raised: BaseException | None = None
+    with unwrap_model_for_generation(
+        trainer.model_wrapped,
+        trainer.accelerator,
+        gather_deepspeed3_params=gather,
+        gradient_checkpointing_kwargs=trainer.args.gradient_checkpointing_kwargs,
+    ) as model:
+        try:
+            yield model
+        except BaseException as error:
+            raised = error
+    if raised is not None:
+        raise raised

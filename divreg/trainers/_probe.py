@@ -1,0 +1,122 @@
+"""Sample a fixed set of prompts in the middle of training, without the training noticing."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from accelerate.utils import gather_object
+from torch import Tensor
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
+
+from divreg.trainers._seams import generation_model
+
+
+class EntropyMeter(LogitsProcessor):
+    """Adds up the entropy of every sampled token while ``generate`` runs; keeps no logits."""
+
+    def __init__(self, prompt_tokens: int, ends: set[int]):
+        self.prompt_tokens, self.ends = prompt_tokens, ends
+        self.nats = 0.0
+        self.tokens = 0
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Measure rows ``(b, v)`` that have not ended; return the scores as they are."""
+        said = input_ids[:, self.prompt_tokens :]
+        ends = torch.tensor(sorted(self.ends), device=said.device)
+        open_rows = ~torch.isin(said, ends).any(dim=1)
+        logprob = scores[open_rows].float().log_softmax(dim=-1)
+        finite = logprob.masked_fill(logprob == -torch.inf, 0.0)
+        self.nats += float(-(logprob.exp() * finite).sum())
+        self.tokens += int(open_rows.sum())
+        return scores
+
+
+def sample_probes(
+    trainer: Any, prompts: Sequence[Any], *, samples: int, max_tokens: int, seed: int
+) -> dict[str, Any]:
+    """Sample every prompt ``samples`` times at temperature 1, the same on any number of processes.
+
+    Random number generators, training mode of every module and the tokenizer's settings are what
+    they were afterwards. Collective: every process must call it, at the same step.
+
+    Args:
+        trainer: Any trainer with a causal language model.
+        prompts: Texts, or lists of chat messages.
+        samples: Completions per prompt.
+        max_tokens: Longest completion, in tokens.
+        seed: Prompt ``i`` is sampled with ``seed + i``, every time.
+
+    Returns:
+        ``prompts`` and ``completions`` as texts, ``lengths`` in tokens and ``truncated``, one entry
+        per completion in the order of the prompts; ``entropy``: nats per sampled token.
+    """
+    accelerator = trainer.accelerator
+    tokenizer = getattr(trainer.processing_class, "tokenizer", trainer.processing_class)
+    rank, world = accelerator.process_index, accelerator.num_processes
+    rows: list[tuple[int, str, str, int, bool]] = []
+    nats, tokens = 0.0, 0
+    cuda = [accelerator.device] if accelerator.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda), generation_model(trainer) as model, torch.no_grad():
+        modes = [(module, module.training) for module in model.modules()]
+        model.eval()
+        try:
+            for i in range(rank, len(prompts), world):
+                torch.manual_seed(seed + i)
+                found, meter = _sample(model, tokenizer, prompts[i], samples, max_tokens)
+                rows += [(i, *row) for row in found]
+                nats, tokens = nats + meter.nats, tokens + meter.tokens
+        finally:
+            for module, training in modes:
+                module.training = training
+    gathered = sorted(gather_object(rows), key=lambda row: row[0]) if world > 1 else rows
+    totals = gather_object([(nats, tokens)]) if world > 1 else [(nats, tokens)]
+    _, texts, completions, lengths, truncated = zip(*gathered, strict=True)
+    return {
+        "prompts": list(texts),
+        "completions": list(completions),
+        "lengths": list(lengths),
+        "truncated": list(truncated),
+        "entropy": sum(n for n, _ in totals) / max(1, sum(t for _, t in totals)),
+    }
+
+
+def _sample(
+    model: Any, tokenizer: Any, prompt: Any, samples: int, max_tokens: int
+) -> tuple[list[tuple[str, str, int, bool]], EntropyMeter]:
+    if not isinstance(prompt, str):
+        prompt = tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
+    ids = tokenizer(prompt, return_tensors="pt", add_special_tokens=True)["input_ids"]
+    ids = ids.to(model.device)
+    ends = _ends(model, tokenizer)
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(ends, default=0)
+    meter = EntropyMeter(ids.shape[1], ends)
+    config = GenerationConfig(
+        do_sample=True,
+        temperature=1.0,
+        top_k=0,
+        top_p=1.0,
+        max_new_tokens=max_tokens,
+        num_return_sequences=samples,
+        eos_token_id=sorted(ends) or None,
+        pad_token_id=pad,
+    )
+    out = model.generate(
+        input_ids=ids,
+        attention_mask=torch.ones_like(ids),
+        generation_config=config,
+        logits_processor=LogitsProcessorList([meter]),
+    )[:, ids.shape[1] :]
+    rows = []
+    for row in out.tolist():
+        length = next((j + 1 for j, token in enumerate(row) if token in ends), len(row))
+        ended = bool(row[:length]) and row[length - 1] in ends
+        text = tokenizer.decode(row[:length], skip_special_tokens=True)
+        rows.append((prompt, text, length, not ended))
+    return rows, meter
+
+
+def _ends(model: Any, tokenizer: Any) -> set[int]:
+    """Return the tokens that end a completion, the model's and the tokenizer's."""
+    found = getattr(model.generation_config, "eos_token_id", None)
+    ids = {found} if isinstance(found, int) else set(found or ())
+    return ids | ({tokenizer.eos_token_id} if tokenizer.eos_token_id is not None else set())
