@@ -201,6 +201,34 @@ def _missing(history: History) -> list[str]:
     return missing
 
 
+def replay(history: History) -> tuple[list[dict[str, Any]], list[str]]:
+    """Run the detector over the recorded numbers, with the settings that the monitor had.
+
+    Returns:
+        The alerts as events, and the kinds of those that still stand at the last step.
+    """
+    from divreg.monitor.detect import Detector, Settings
+
+    noted = history.run.get("monitor")
+    noted = noted if isinstance(noted, dict) else {}
+    settings = {k: v for k, v in noted.items() if k in Settings.__dataclass_fields__}
+    detector = Detector(on_probes=history.mode == "probe", **settings)
+    logged = {r["step"]: r["logs"] for r in history.logs if r.get("mode", "train") == "train"}
+    alerts = []
+    for row in history.steps:
+        if row.get("mode", "train") != history.mode:
+            continue
+        signals = {**(logged.get(row["step"]) or {}), **(row.get("signals") or {})}
+        numbers = {k: v for k, v in signals.items() if isinstance(v, (int, float))}
+        if not numbers.get("entropy"):  # Unsloth logs exactly 0
+            numbers.pop("entropy", None)
+        healthy = [c["path"] for c in history.checkpoints if c["step"] < row["step"]]
+        if not detector.suspicious and healthy:
+            detector.last_healthy = healthy[-1]
+        alerts += [alert.as_event() for alert in detector.update(row["step"], numbers)]
+    return alerts, list(detector.raised)
+
+
 def read_trl(output_dir: str | os.PathLike[str], correct: str | None = None) -> History:
     """Read a plain TRL run made with ``log_completions=True``; see :mod:`divreg.plain_trl`."""
     from divreg.plain_trl import read_completions

@@ -11,12 +11,11 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from divreg.history import History, entropy_of, merged
+from divreg.history import History, entropy_of, merged, replay
 
 _NOT_REWARDS = {"step", "prompt", "completion", "advantage", "image", "images", "__index_level_0__"}
 _CONDITION = re.compile(r"^\s*(?P<column>.+?)\s*>=\s*(?P<bound>[^>=\s]+)\s*$")
@@ -58,7 +57,7 @@ def read_completions(output_dir: Path, correct: str | None = None) -> History:
     history.load = lambda path: load(path).columns
     history.run = _run(output_dir, state, size, rewards, column, bound)
     _say_what_is_missing(history, why_not, rewards, evaluated, max(paths))
-    history.alerts = replay(history)
+    history.alerts, _ = replay(history)
     return history
 
 
@@ -337,20 +336,3 @@ def _say_what_is_missing(
         history.notes.append(
             "some files are older than those of earlier steps: the directory may hold two runs"
         )
-
-
-def replay(history: History) -> list[dict[str, Any]]:
-    """Run the detector over a history that no monitor watched; its alerts, as events."""
-    from divreg.monitor.detect import Detector
-
-    detector, entropy = Detector(), entropy_of(history)
-    alerts = []
-    for row in history.steps:
-        if row.get("mode", "train") != history.mode:
-            continue
-        signals = dict(row["signals"])
-        if row["step"] in entropy:
-            signals.setdefault("entropy", entropy[row["step"]])
-        for alert in detector.update(row["step"], signals):
-            alerts.append({**asdict(alert), "step": row["step"]})
-    return alerts

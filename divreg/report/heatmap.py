@@ -1,0 +1,92 @@
+"""Prompts x steps: how many different answers each group had, in a map of bounded size."""
+
+from collections import Counter
+from typing import Any
+
+from divreg.history import History
+
+ROWS = 32
+COLUMNS = 60
+
+
+def heatmap(history: History) -> dict[str, Any] | None:
+    """Distinct answers as a share of the group size; None where no groups were recorded.
+
+    Where prompts come back, a row is a prompt and the rows that lost most stand on top. Where they
+    do not, a row is a rank: each column's groups from the most to the least varied.
+    """
+    cells = list(_cells(history))
+    steps = sorted({step for step, _, _ in cells})
+    if len(steps) < 2:
+        return None
+    width = min(COLUMNS, len(steps))
+    column = {step: i * width // len(steps) for i, step in enumerate(steps)}
+    bounds: list[list[int]] = [[] for _ in range(width)]
+    for step in steps:
+        bounds[column[step]].append(step)
+    spread: dict[str, set[int]] = {}
+    for step, prompt, _ in cells:
+        spread.setdefault(prompt, set()).add(column[step])
+    often = {p for p, cols in spread.items() if len(cols) >= max(3, width // 8)}
+    by_prompt = len(often) >= 4
+    rows = _by_prompt(cells, column, width, often) if by_prompt else _by_rank(cells, column, width)
+    return {
+        "rows": "prompt" if by_prompt else "rank",
+        "prompts": len(spread),
+        "columns": [[b[0], b[-1]] for b in bounds],
+        "labels": [label for label, _ in rows],
+        "values": [values for _, values in rows],
+    }
+
+
+def _cells(history: History):
+    for row in history.steps:
+        groups = row.get("groups") or {}
+        if row.get("mode", "train") != history.mode:
+            continue
+        ids, sizes, counts = (groups.get(k) or [] for k in ("prompt_id", "size", "distinct"))
+        for prompt, size, count in zip(ids, sizes, counts, strict=False):
+            if size and count is not None:
+                yield row["step"], prompt, count / size
+
+
+def _by_prompt(
+    cells: list[tuple[int, str, float]], column: dict[int, int], width: int, often: set[str]
+) -> list[tuple[str, list[float | None]]]:
+    sums: dict[str, list[float]] = {p: [0.0] * width for p in often}
+    counts: dict[str, list[int]] = {p: [0] * width for p in often}
+    for step, prompt, value in cells:
+        if prompt in often:
+            sums[prompt][column[step]] += value
+            counts[prompt][column[step]] += 1
+    rows = [
+        (p, [s / n if n else None for s, n in zip(sums[p], counts[p], strict=True)]) for p in often
+    ]
+    rows.sort(key=lambda row: (-_lost(row[1]), row[0]))
+    if len(rows) > ROWS:
+        rows = [rows[i * (len(rows) - 1) // (ROWS - 1)] for i in range(ROWS)]
+    return rows
+
+
+def _lost(values: list[float | None]) -> float:
+    """How much a row fell from its first third to its last."""
+    known = [v for v in values if v is not None]
+    third = max(1, len(known) // 3)
+    return (sum(known[:third]) - sum(known[-third:])) / third
+
+
+def _by_rank(
+    cells: list[tuple[int, str, float]], column: dict[int, int], width: int
+) -> list[tuple[str, list[float | None]]]:
+    seen: list[list[float]] = [[] for _ in range(width)]
+    for step, _, value in cells:
+        seen[column[step]].append(value)
+    per_step = Counter(step for step, _, _ in cells)
+    height = min(ROWS, max(4, max(per_step.values())))
+    ordered = [sorted(values, reverse=True) for values in seen]
+    rows = []
+    for i in range(height):
+        q = i / (height - 1)
+        label = "most varied" if i == 0 else "least varied" if i == height - 1 else ""
+        rows.append((label, [v[round(q * (len(v) - 1))] if v else None for v in ordered]))
+    return rows

@@ -1,0 +1,205 @@
+"""The data of a report drawn as one HTML file that needs nothing from outside and runs offline."""
+
+import base64
+import hashlib
+import json
+from importlib import resources
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from divreg.report.build import CAUSES
+from divreg.report.charts import DASHES, Chart, Line, bars, heat_chart, line_chart, stacked_chart
+from divreg.report.inert import visible
+from divreg.report.numbers import Windows, label_of, percent, shown, unit_of
+from divreg.report.svg import Marks, tag
+
+_SINGLE = (
+    ("distinct_classes", "Distinct answers per group"),
+    ("distinct_correct", "Distinct right answers per group"),
+    ("entropy", "Token entropy"),
+)
+_FURTHER = (
+    ("pair_distinct_correct_frac", "Two right answers differ"),
+    ("mean_length_tokens", "Length"),
+    ("mean_length_words", "Length"),
+    ("truncated_frac", "Truncated"),
+    ("distinct_ngrams", "Distinct n-grams"),
+    ("dup_frac", "Duplicate texts"),
+    ("reward_mean", "Reward"),
+    ("kl", "KL to the reference"),
+)
+_TILES = ("distinct_classes", "distinct_correct", "pass_at_1", "pass_at_k", "entropy")
+_CAPTIONS = {
+    "distinct_classes": "Falls when the completions of one prompt become the same.",
+    "distinct_correct": "What is left once wrong answers are gone: the variety worth keeping.",
+    "entropy": "Depends on temperature and tokenizer; only its change means something.",
+    "pair_distinct_correct_frac": "Does not depend on how many answers are right.",
+    "pass": "A gap that closes from above is concentration: fewer problems are solved by any of "
+    "k samples.",
+    "truncated_frac": "Completions that ran into the length limit.",
+    "zero_variance": "Groups whose rewards are all equal give no gradient; the cause matters.",
+}
+
+
+def render(report: dict[str, Any]) -> str:
+    """Return the page of a report made by :func:`divreg.report.build.build`."""
+    files = resources.files("divreg.report")
+    style = (files / "report.css").read_text(encoding="utf-8")
+    script = (files / "report.js").read_text(encoding="utf-8")
+    charts = _timeline(report)
+    heats = [
+        heat_chart(f"heat-{i}", f"Distinct answers by step, {run['name']}", run["heatmap"])
+        if run["heatmap"]
+        else None
+        for i, run in enumerate(report["runs"])
+    ]
+    drawn = [*charts, *(h for h in heats if h)]
+    return (
+        _environment()
+        .get_template("report.html.jinja")
+        .render(
+            report=report,
+            runs=report["runs"],
+            several=len(report["runs"]) > 1,
+            charts=charts,
+            heats=heats,
+            splits=[_split(run) for run in report["runs"]],
+            keys=[_key(i) for i in range(len(report["runs"]))],
+            data={chart.id: chart.data for chart in drawn},
+            tiles=_TILES,
+            style=Markup(style),
+            script=Markup(script),
+            policy=_policy(style, script),
+        )
+    )
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("divreg", "report"),
+        autoescape=True,
+        undefined=jinja2.ChainableUndefined,
+        finalize=lambda value: value if isinstance(value, Markup) else _inert(value),
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(shown=shown, percent=percent, pretty=_pretty)
+    return environment
+
+
+def _inert(value: Any) -> Any:
+    """Make a printed value visible; every expression of the template passes through here."""
+    return visible(value) if isinstance(value, str) else value
+
+
+def _pretty(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _policy(style: str, script: str) -> str:
+    """The content policy: our one style and our one script, and nothing from anywhere."""
+
+    def source(text: str) -> str:
+        return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+    return (
+        f"default-src 'none'; style-src {source(style)}; script-src {source(script)}; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _key(run: int) -> Markup:
+    """A short piece of the line that stands for a run."""
+    line = tag("path", class_=f"line run{run}", d="M1 6H33", stroke_dasharray=DASHES[run % 4])
+    return tag("svg", line, class_="key", viewBox="0 0 34 12", aria_hidden="true")
+
+
+def _timeline(report: dict[str, Any]) -> list[Chart]:
+    runs = report["runs"]
+    span = (min(r["steps"]["first"] for r in runs), max(r["steps"]["last"] for r in runs))
+    marks = _marks(runs[0]) if len(runs) == 1 else Marks()
+    charts = []
+    for key, title in _SINGLE:
+        charts += _one(runs, key, title, marks, span)
+    charts += _pass(runs, marks, span)
+    for i, run in enumerate(runs):
+        causes = run["zero_variance"]
+        if causes and any(any(v) for v in causes["shares"].values()):
+            title = "Groups that cannot teach" + (f", {run['name']}" if len(runs) > 1 else "")
+            chart = stacked_chart(
+                f"causes-{i}", title, causes["steps"], causes["shares"], CAUSES, _marks(run), span
+            )
+            chart.caption = _CAPTIONS["zero_variance"]
+            charts.append(chart)
+    for key, title in _FURTHER:
+        charts += _one(runs, key, title, marks, span)
+    return charts
+
+
+def _one(
+    runs: list[dict[str, Any]], key: str, title: str, marks: Marks, span: tuple[int, int]
+) -> list[Chart]:
+    lines = [
+        Line(run["name"], run["series"][key]["steps"], run["series"][key]["values"], run=i)
+        for i, run in enumerate(runs)
+        if key in run["series"]
+    ]
+    if not lines or not any(any(line.values) for line in lines):
+        return []
+    unit = unit_of(key)
+    if len(runs) == 1:
+        lines[0].label = "mean" if unit == "classes" else ""
+    top = 1.0 if unit == "probability" or key == "distinct_ngrams" else None
+    caption = _CAPTIONS.get(key, "")
+    return [line_chart(f"chart-{key}", title, unit, lines, marks, span, caption=caption, top=top)]
+
+
+def _pass(runs: list[dict[str, Any]], marks: Marks, span: tuple[int, int]) -> list[Chart]:
+    lines = []
+    for i, run in enumerate(runs):
+        for key in ("pass_at_1", "pass_at_k"):
+            if key in run["series"]:
+                label, one = label_of(key, run["pass_k"]), run["series"][key]
+                thin = key == "pass_at_k"
+                lines.append(Line(label, one["steps"], one["values"], run=i, thin=thin))
+    if not lines:
+        return []
+    title = " against ".join(dict.fromkeys(line.label for line in lines))
+    return [
+        line_chart(
+            "chart-pass",
+            title,
+            "share",
+            lines,
+            marks,
+            span,
+            shade=len(runs) == 1,
+            caption=_CAPTIONS["pass"],
+            top=1.0,
+        )
+    ]
+
+
+def _marks(run: dict[str, Any]) -> Marks:
+    return Marks(
+        alerts=run["alerts"],
+        checkpoints=[c["step"] for c in run["checkpoints"]],
+        resumes=run["resumes"],
+        windows=Windows(**run["windows"]) if run["windows"] else None,
+    )
+
+
+def _split(run: dict[str, Any]) -> Markup | None:
+    """Two bars: right and wrong distinct answers of a group, at the baseline and now."""
+    parts = run["decomposition"]
+    if parts is None:
+        return None
+    rows = [
+        (name, [("right", "right", parts[key]["right"]), ("wrong", "wrong", parts[key]["wrong"])])
+        for name, key in (("baseline", "baseline"), ("now", "now"))
+    ]
+    return bars(rows, f"Distinct answers per group, {run['name']}", parts["says"])
