@@ -260,8 +260,7 @@ _TRY: dict[str, dict[str, str]] = {
         "narrowing": "DiverseGRPOTrainer (same arguments) | entropy_coef=0.003 | "
         "learning_rate halved | off-policy: epsilon_high=0.28",
         "collapsed": f"{_BACK} with DiverseGRPOTrainer (same arguments) | learning_rate halved",
-        "exploding": f"{_BACK} | entropy_coef=0.0 or a tenth | learning_rate halved | "
-        "beta=0.01",
+        "exploding": f"{_BACK} | entropy_coef=0.0 or a tenth | learning_rate halved | beta=0.01",
     },
     "rloo": {
         **_RL,

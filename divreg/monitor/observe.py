@@ -99,6 +99,24 @@ def observe(batch: Batch, k: int | None = None) -> Observation:
     return Observation(signals, groups, _columns(batch, classes, correct, groups))
 
 
+def merged(seen: list[Observation]) -> Observation:
+    """Join the rollouts of one step: means of signals, all groups, all completions."""
+    if len(seen) == 1:
+        return seen[0]
+    names = dict.fromkeys(name for o in seen for name in o.signals)
+    signals = {}
+    for name in names:
+        values = [o.signals[name] for o in seen if name in o.signals]
+        signals[name] = sum(values) / len(values)
+    groups = {k: [x for o in seen for x in o.groups[k]] for k in seen[0].groups}
+    columns = {k: [x for o in seen for x in o.columns[k]] for k in seen[0].columns}
+    start, columns["group"] = 0, []
+    for o in seen:
+        columns["group"] += [start + i for i in o.columns["group"]]
+        start += len(o.groups["prompt_id"])
+    return Observation(signals, groups, columns)
+
+
 def _any_known(correct: list[bool | None] | None) -> bool:
     return correct is not None and any(c is not None for c in correct)
 

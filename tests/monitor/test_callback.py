@@ -1,0 +1,225 @@
+"""CollapseMonitor on stock trainers of TRL: what it sees and says: nothing is disturbed."""
+
+import copy
+import json
+import logging
+
+import pytest
+import torch
+
+TIMES = {"train_runtime", "train_samples_per_second", "train_steps_per_second", "step_time"}
+
+
+def letters(completions, **_):
+    """1 for a completion whose first character is a letter."""
+    return [float(c[:1].isalpha()) for c in completions]
+
+
+@pytest.fixture
+def make_trainer(make_tiny_model, tiny_tokenizer, tiny_dataset, grpo_arguments):
+    """``make(monitor_settings=None, trainer="GRPO", **config)``: a stock trainer, maybe watched."""
+
+    def make(monitor=None, kind="GRPO", reward=letters, **config):
+        import trl
+
+        from divreg.monitor.callback import CollapseMonitor
+
+        args = getattr(trl, f"{kind}Config")(**{**grpo_arguments, **config})
+        trainer = getattr(trl, f"{kind}Trainer")(
+            make_tiny_model(),
+            reward_funcs=reward,
+            args=args,
+            train_dataset=tiny_dataset,
+            processing_class=tiny_tokenizer,
+        )
+        if monitor is not None:
+            trainer.add_callback(CollapseMonitor(trainer, **monitor))
+        return trainer
+
+    return make
+
+
+def monitor_of(trainer):
+    return next(c for c in trainer.callback_handler.callbacks if hasattr(c, "detector"))
+
+
+def events(trainer):
+    from pathlib import Path
+
+    lines = (Path(trainer.args.output_dir) / "divreg/events.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def theirs(trainer):
+    """The trainer's logs without what takes time and without what the monitor added."""
+    ours = ("diversity/", "monitor/")
+    return [
+        {k: v for k, v in row.items() if k not in TIMES and not k.startswith(ours)}
+        for row in trainer.state.log_history
+    ]
+
+
+@pytest.mark.parametrize("kind", ["GRPO", "RLOO"])
+@pytest.mark.parametrize("config", [{}, {"num_iterations": 2, "gradient_accumulation_steps": 2}])
+def test_training_is_bit_identical_with_and_without(make_trainer, kind, config):
+    if kind == "RLOO":
+        config = {**config, "beta": 0.0}
+    plain = make_trainer(None, kind, max_steps=4, **config)
+    plain.train()
+    watched = make_trainer({}, kind, max_steps=4, **config)
+    watched.train()
+    assert theirs(plain) == theirs(watched)
+    for a, b in zip(plain.model.parameters(), watched.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert any("diversity/distinct_classes" in row for row in watched.state.log_history)
+    assert any("monitor/health" in row for row in watched.state.log_history)
+
+
+def test_records_of_a_run(make_trainer):
+    from divreg.history import read
+
+    trainer = make_trainer({}, max_steps=3, save_strategy="steps", save_steps=2)
+    trainer.train()
+    history = read(trainer.args.output_dir)
+    assert [row["step"] for row in history.steps] == [1, 2, 3]
+    assert history.run["trainer"] == "GRPOTrainer"
+    assert history.run["config"]["num_generations"] == 4
+    assert [c["step"] for c in history.checkpoints] == [2, 3]
+    assert history.completion_steps == [1, 2, 3]
+    part = history.completions(2)
+    assert len(part["completion"]) == 8
+    assert set(part) >= {"prompt", "class", "correct", "reward", "advantage", "reward/letters"}
+    row = history.steps[0]["signals"]
+    assert {"pass_at_1", "distinct_classes", "entropy", "truncated_frac"} <= set(row)
+    assert events(trainer)[-1]["event"] == "end"
+    assert not history.torn_lines
+
+
+def test_evaluation_is_marked(make_trainer, tiny_dataset):
+    trainer = make_trainer(
+        {}, max_steps=2, eval_strategy="steps", eval_steps=2, per_device_eval_batch_size=8
+    )
+    trainer.eval_dataset = tiny_dataset.select(range(4))
+    trainer.train()
+    rows = [e for e in events(trainer) if e["event"] == "step"]
+    assert [r["mode"] for r in rows] == ["train", "train", "eval"]
+    assert len(rows[-1]["groups"]["prompt_id"]) == 4
+    assert any("eval_diversity/distinct_classes" in row for row in trainer.state.log_history)
+
+
+def test_rollouts_that_could_not_be_seen_are_counted(make_trainer):
+    trainer = make_trainer(
+        {}, max_steps=2, gradient_accumulation_steps=4, steps_per_generation=2
+    )
+    trainer.train()
+    assert monitor_of(trainer).unseen == 2  # two generations a step, the second is seen
+
+
+def test_a_collapse_is_told_and_stops_the_run_if_asked(make_trainer, caplog):
+    def repeat(trainer):
+        generate = trainer._generate
+
+        def same(*args, **kwargs):
+            out = generate(*args, **kwargs)
+            if trainer.state.global_step >= 3:
+                for column in out:
+                    if isinstance(column, list) and len(column) == 8:
+                        column[:] = [column[0]] * 4 + [column[4]] * 4
+            return out
+
+        trainer._generate = same
+
+    quick = {"thresholds": {"baseline_steps": 3, "patience": 2, "smoothing": 0.5}}
+    watched = make_trainer(quick, max_steps=12)
+    repeat(watched)
+    with caplog.at_level(logging.WARNING, logger="divreg"):
+        watched.train()
+    assert watched.state.global_step == 12  # never stopped unless told to
+    alert = next(a for a in monitor_of(watched).alerts if a.kind == "collapsed")
+    assert len(alert.lines()) <= 4
+    assert "one and the same text" in caplog.text
+    assert "[divreg ERROR step" in caplog.text
+    assert [e for e in events(watched) if e["event"] == "alert"]
+
+    stopped = make_trainer({**quick, "on_collapse": "stop"}, max_steps=12)
+    repeat(stopped)
+    stopped.train()
+    assert stopped.state.global_step < 12
+    assert next(e for e in events(stopped) if e["event"] == "action")["what"] == "stop"
+    assert events(stopped)[-1]["reason"] == "stopped early"
+
+
+@pytest.mark.parametrize("restore", [False, True])
+def test_state_survives_resume(make_trainer, restore):
+    saving = {"max_steps": 4, "save_strategy": "steps", "save_steps": 2}
+    whole = make_trainer({}, **saving)
+    whole.train()
+    after = copy.deepcopy(monitor_of(whole).detector.state_dict())
+    resumed = make_trainer({}, **saving, restore_callback_states_from_checkpoint=restore)
+    checkpoint = f"{whole.args.output_dir}/checkpoint-2"
+    resumed.train(resume_from_checkpoint=checkpoint)
+    monitor = monitor_of(resumed)
+    assert monitor.trainer is resumed
+    state = monitor.detector.state_dict()
+    assert state["series"]["distinct_classes"]["n"] == 4
+    assert state["series"] == after["series"]
+    from divreg.history import read
+
+    history = read(resumed.args.output_dir)
+    assert [row["step"] for row in history.steps] == [1, 2, 3, 4]
+    assert history.resumes == [2]
+
+
+def test_a_checkpoint_without_a_monitor_can_be_resumed_with_one(make_trainer):
+    saving = {"max_steps": 4, "save_strategy": "steps", "save_steps": 2}
+    plain = make_trainer(None, **saving)
+    plain.train()
+    watched = make_trainer({}, **saving)
+    watched.train(resume_from_checkpoint=f"{plain.args.output_dir}/checkpoint-2")
+    assert monitor_of(watched).detector.series["distinct_classes"].n == 2
+
+
+def test_trackers_receive_the_numbers(make_trainer, tmp_path, monkeypatch):
+    """TensorBoard's event files and trackio's store, read back."""
+    pytest.importorskip("tensorboard")
+    pytest.importorskip("trackio")
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "board"))
+    trainer = make_trainer({}, report_to=["tensorboard", "trackio"], run_name="watched")
+    trainer.train()
+    from tests_trackers import board_scalars, trackio_rows
+
+    assert "train/diversity/distinct_classes" in board_scalars(tmp_path)
+    assert "train/monitor/health" in board_scalars(tmp_path)
+    assert any("train/diversity/distinct_classes" in row for row in trackio_rows(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("settings", "cure"),
+    [
+        ({"on_collapse": "halt"}, "on_collapse='stop'"),
+        ({"on_collapse": "intervene"}, "DiverseGRPOTrainer"),
+        ({"probe_prompts": ["a"]}, "Remove probe_prompts"),
+        ({"correct": {"reward": "accuracy"}}, "Known: letters"),
+        ({"correct": {"rewards": "letters"}}, "at_least"),
+        ({"answer": "extract"}, "my_extractor"),
+        ({"thresholds": {"patiense": 3}}, "patience"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_the_cure(make_trainer, settings, cure):
+    with pytest.raises(ValueError, match=cure):
+        make_trainer(settings)
+
+
+def test_correct_and_answer_are_the_users(make_trainer):
+    def two(completions, **_):
+        return [len(c) / 10 for c in completions]
+
+    seen = make_trainer({"answer": lambda t: t[:1] or None}, reward=two, max_steps=1)
+    seen.train()
+    row = next(e for e in events(seen) if e["event"] == "step")
+    assert "pass_at_1" not in row["signals"]  # a reward that is not 0 or 1 decides nothing
+    named = make_trainer({"correct": {"reward": "two", "at_least": 0.5}}, reward=two, max_steps=1)
+    named.train()
+    row = [e for e in events(named) if e["event"] == "step"][-1]
+    assert "pass_at_1" in row["signals"]
