@@ -167,23 +167,23 @@ def test_overrides_win_over_the_recipe(recipe):
 
 
 def test_arguments_of_the_launcher_are_told_from_trls(recipe, repo):
-    from divreg.trainers.recipe import parse
+    from divreg.trainers.recipe import read
 
     zero2 = repo / "recipes" / "accelerate_configs" / "zero2.yaml"
     path = recipe(num_processes=2, accelerate_config="zero3", multi_gpu=True, debug=False)
     words = ["--config", str(path), "--accelerate_config", str(zero2), "--num_processes", "4"]
-    parsed = parse("grpo", words)
+    names = read("grpo", words)
     chosen = ["--config_file", str(zero2), "--multi_gpu", "--num_processes", "2"]
-    assert parsed.launch == [*chosen, "--num_processes", "4"]
-    assert parsed.passed == ["--config", str(path)]
+    assert names.launch == [*chosen, "--num_processes", "4"]
+    assert names.passed == ["--config", str(path)]
 
 
 def test_names_of_trls_launch_configurations_work(recipe):
-    from divreg.trainers.recipe import parse
+    from divreg.trainers.recipe import read
 
-    parsed = parse("rloo", ["--config", str(recipe()), "--accelerate_config", "zero2"])
-    assert parsed.launch[0] == "--config_file"
-    assert parsed.launch[1].endswith("zero2.yaml")
+    names = read("rloo", ["--config", str(recipe()), "--accelerate_config", "zero2"])
+    assert names.launch[0] == "--config_file"
+    assert names.launch[1].endswith("zero2.yaml")
 
 
 @pytest.mark.parametrize("method", ["grpo", "rloo"])
@@ -198,7 +198,8 @@ def test_a_recipe_trains_in_this_process(method, recipe, tmp_path, capsys):
 
 def test_two_processes_train_through_the_launcher(recipe, tmp_path, repo):
     launch = repo / "recipes" / "accelerate_configs" / "cpu2.yaml"
-    path = recipe(divreg={"interventions": ["darling"], "monitor": True})
+    split = {"num_generations": 8}  # a group straddles the two processes
+    path = recipe(divreg={"interventions": ["darling"], "monitor": True}, **split)
     words = ["grpo", "--config", str(path), "--accelerate_config", str(launch)]
     done = subprocess.run(
         [sys.executable, "-m", "divreg", *words],

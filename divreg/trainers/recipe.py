@@ -7,10 +7,12 @@ can be checked without loading a model is checked before any process is started.
 import gc
 import importlib
 import importlib.resources
+import json
 import os
 import re
 import subprocess
 import sys
+from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -46,15 +48,23 @@ class RecipeArguments(ScriptArguments):
     )
 
 
+class Names(NamedTuple):
+    """A recipe with its overrides, read but not built: one value for each key that is known."""
+
+    values: Namespace
+    launch: list[str]
+    """What is meant for ``accelerate launch``."""
+    passed: list[str]
+    """What the started processes get: the command line without ``launch``."""
+
+
 class Parsed(NamedTuple):
-    """A recipe with its overrides, read: four dataclasses and what is meant for the launcher."""
+    """A recipe with its overrides, built: TRL's four dataclasses."""
 
     script: RecipeArguments
     config: Any
     model: ModelConfig
     mixture: DatasetMixtureConfig
-    launch: list[str]
-    passed: list[str]
 
 
 class _Parser(TrlParser):
@@ -62,32 +72,6 @@ class _Parser(TrlParser):
 
     def error(self, message: str) -> NoReturn:
         raise ValueError(f"{message}. `{self.prog} --help` lists every argument.")
-
-
-def parse(method: str, arguments: list[str]) -> Parsed:
-    """Read a recipe (``--config``) and what overrides it, as ``trl grpo`` does.
-
-    Raises:
-        ValueError: If a key or a value is not known; the message says what was probably meant.
-    """
-    config_class = _trainer(method).config_class
-    kinds: list[Any] = [RecipeArguments, config_class, ModelConfig, DatasetMixtureConfig]
-    parser = _Parser(kinds, prog=f"divreg {method}")
-    if "--config" in arguments:
-        at = arguments.index("--config") + 1
-        if at == len(arguments):
-            raise ValueError("--config needs a path; got nothing. Give the path of a YAML file.")
-        spec.read_yaml(arguments[at])
-    try:
-        *read, from_file, from_line = parser.parse_args_and_config(
-            arguments, return_remaining_strings=True, separate_remaining_strings=True
-        )
-    except (ValueError, TypeError) as error:  # TRL's and transformers' own checks of the config
-        raise ValueError(" ".join(str(error).split())) from error
-    _refuse_unknown(parser, [*from_file, *from_line])
-    script, config, model, mixture = read
-    launch = _launcher_arguments([*_flags(from_file), *from_line])
-    return Parsed(script, config, model, mixture, launch, _without(arguments, from_line))  # pyright: ignore[reportArgumentType]
 
 
 def run(method: str, arguments: list[str]) -> int:
@@ -99,43 +83,94 @@ def run(method: str, arguments: list[str]) -> int:
     Raises:
         ValueError: For anything in the recipe that cannot be, before a process is started.
     """
+    names = read(method, arguments)
     started = os.environ.get(LAUNCHED) or "LOCAL_RANK" in os.environ
-    parsed = parse(method, arguments)
-    check(method, parsed)
-    if started or not _needs_launcher(parsed.launch):
-        trainer = build(method, parsed)
-        _train(trainer, parsed)
-        return 0
-    return _launch(method, parsed)
+    launching = not started and _needs_launcher(names.launch)
+    check_names(method, names.values)
+    try:
+        parsed = parse(method, arguments)
+    except ValueError:
+        if not launching:  # some settings are right or wrong only for the number of processes
+            raise
+    else:
+        check_plan(method, parsed.config)
+        if not launching:
+            _train(build(method, parsed), parsed)
+            return 0
+    return _launch(method, names)
 
 
-def check(method: str, parsed: Parsed) -> None:
+def read(method: str, arguments: list[str]) -> Names:
+    """Read the keys of a recipe (``--config``) and of the command line, which wins.
+
+    Raises:
+        ValueError: If neither TRL, divreg nor accelerate's launcher knows a key.
+    """
+    parser, words, from_file = _parser(method), list(arguments), []
+    if "--config" in words:
+        at = words.index("--config")
+        if at + 1 == len(words):
+            raise ValueError("--config needs a path; got nothing. Give the path of a YAML file.")
+        keys = spec.read_yaml(words[at + 1])
+        keys.pop("env", None)
+        del words[at : at + 2]
+        from_file = parser.set_defaults_with_config(**keys)
+    values, from_line = parser.parse_known_args(words)
+    _refuse_unknown(parser, [*from_file, *from_line])
+    launch = _launcher_arguments([*_flags(from_file), *from_line])
+    return Names(values, launch, _without(arguments, from_line))
+
+
+def parse(method: str, arguments: list[str]) -> Parsed:
+    """Build TRL's dataclasses from a recipe and its overrides, as ``trl grpo`` does.
+
+    Raises:
+        ValueError: If TRL's or transformers' own checks of the config refuse it.
+    """
+    try:
+        *built, _ = _parser(method).parse_args_and_config(arguments, return_remaining_strings=True)
+    except (ValueError, TypeError) as error:
+        raise ValueError(" ".join(str(error).split())) from error
+    return Parsed(*built)
+
+
+def check_names(method: str, values: Namespace) -> None:
     """Resolve every name of a recipe without loading a model or a data set.
 
     Raises:
-        ValueError: As :func:`run`.
+        ValueError: If something is missing or not known.
     """
-    from divreg.trainers._plan import Plan
-
-    Plan(parsed.config, None, None, _trainer(method))
-    if not reward_functions(parsed.script):
+    text = values.divreg
+    spec.load(json.loads(text) if isinstance(text, str) and text.startswith("{") else text)
+    if not reward_functions(values):
         raise ValueError(
             f"divreg {method} needs a reward; got none. Add reward_funcs: [accuracy_reward], or "
             "the dotted path of a function of your own."
         )
-    if parsed.model.model_name_or_path is None:
+    if values.model_name_or_path is None:
         raise ValueError(
             f"divreg {method} needs a model; got none. Add model_name_or_path: "
             "Qwen/Qwen2.5-0.5B-Instruct, or a folder."
         )
-    if not parsed.script.dataset_name and not parsed.mixture.datasets:
+    if not values.dataset_name and not values.datasets:
         raise ValueError(
             f"divreg {method} needs data; got none. Add dataset_name: openai/gsm8k, a folder, or "
             "the dotted path of a function that returns a data set."
         )
 
 
-def reward_functions(script: RecipeArguments) -> list[Any]:
+def check_plan(method: str, config: Any) -> None:
+    """Call every intervention once on random groups, and refuse what cannot work together.
+
+    Raises:
+        ValueError: As the trainer would, later.
+    """
+    from divreg.trainers._plan import Plan
+
+    Plan(config, None, None, _trainer(method))
+
+
+def reward_functions(script: RecipeArguments | Namespace) -> list[Any]:
     """Return the reward functions of a recipe, as ``trl grpo`` resolves them.
 
     Raises:
@@ -185,6 +220,12 @@ def build(method: str, parsed: Parsed) -> Any:
         quantization_config=get_quantization_config(model),
         peft_config=get_peft_config(model),
     )
+
+
+def _parser(method: str) -> _Parser:
+    config_class = _trainer(method).config_class
+    kinds: list[Any] = [RecipeArguments, config_class, ModelConfig, DatasetMixtureConfig]
+    return _Parser(kinds, prog=f"divreg {method}")
 
 
 def _trainer(method: str) -> Any:
@@ -319,14 +360,14 @@ def _needs_launcher(launch: list[str]) -> bool:
     return bool(launch) or several or Path(default_config_file).is_file()
 
 
-def _launch(method: str, parsed: Parsed) -> int:
+def _launch(method: str, names: Names) -> int:
     """Start the processes with ``accelerate launch``, as ``trl grpo`` does."""
     from accelerate.commands.launch import launch_command
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-    _model(parsed.model.model_name_or_path)  # built once here, not by every process at once
+    _model(names.values.model_name_or_path)  # built once here, not by every process at once
     os.environ[LAUNCHED] = "1"
-    words = [*parsed.launch, "--module", "divreg", method, *parsed.passed]
+    words = [*names.launch, "--module", "divreg", method, *names.passed]
     sys.stdout.flush()
     try:
         launch_command(_launch_parser().parse_args(words))

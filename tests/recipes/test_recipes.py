@@ -37,8 +37,10 @@ def test_a_recipe_names_its_own_launch_line_and_parses(path):
     launch = command(path)
     assert launch, "the header gives the launch line"
     assert launch[2] == f"recipes/{ids(path)}"
-    parsed = recipe.parse(launch[1], ["--config", str(path), "--use_cpu", "true", "--bf16", "0"])
-    recipe.check(launch[1], parsed)
+    words = ["--config", str(path), "--use_cpu", "true", "--bf16", "false"]
+    recipe.check_names(launch[1], recipe.read(launch[1], words).values)
+    parsed = recipe.parse(launch[1], words)
+    recipe.check_plan(launch[1], parsed.config)
     assert parsed.config.output_dir.startswith("runs/")
 
 
