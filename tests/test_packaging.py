@@ -71,7 +71,7 @@ def test_the_wheel_holds_two_packages_and_their_data(wheel, repo):
 
 def test_report_runs_from_the_wheel_elsewhere(installed, repo, tmp_path):
     run = tmp_path / "run"
-    shutil.copytree(repo / "tests" / "report" / "plain_trl", run)
+    shutil.copytree(repo / "tests" / "report" / "plain_trl" / "text", run)
     where = python(installed, tmp_path, "-c", "import divreg; print(divreg.__file__)")
     assert where.stdout.startswith(str(installed))
     done = python(installed, tmp_path, "-m", "divreg", "report", run)

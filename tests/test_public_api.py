@@ -84,7 +84,7 @@ assert not heavy, heavy
 def test_light_commands_load_neither_torch_nor_trl(code, repo, tmp_path):
     import shutil
 
-    run = shutil.copytree(repo / "tests" / "report" / "plain_trl", tmp_path / "run")
+    run = shutil.copytree(repo / "tests" / "report" / "plain_trl" / "text", tmp_path / "run")
     source = LIGHT.format(code=code.format(run=str(run)))
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -130,7 +130,8 @@ def parse(method: str, arguments: list[str]) -> Parsed:
     try:
         *built, _ = _parser(method).parse_args_and_config(arguments, return_remaining_strings=True)
     except (ValueError, TypeError) as error:
-        raise ValueError(" ".join(str(error).split())) from error
+        fact = " ".join(str(error).split())
+        raise ValueError(f"{fact} Change it in the recipe, or on the command line.") from error
     return Parsed(*built)
 
 
