@@ -13,6 +13,12 @@ from pathlib import Path
 from typing import Any
 
 SCHEMA = 1
+EVIDENCE_IN_LOGS = {  # TRL's scalars, by the names that the detector knows
+    "entropy": "entropy",
+    "completions/mean_length": "completions/mean_length",
+    "completions/clipped_ratio": "truncated_frac",
+    "reward": "reward_mean",
+}
 
 
 @dataclass
@@ -212,13 +218,16 @@ def replay(history: History) -> tuple[list[dict[str, Any]], list[str]]:
     noted = history.run.get("monitor")
     noted = noted if isinstance(noted, dict) else {}
     settings = {k: v for k, v in noted.items() if k in Settings.__dataclass_fields__}
-    detector = Detector(on_probes=history.mode == "probe", **settings)
+    reference = noted.get("reference")
+    detector = Detector(on_probes=history.mode == "probe", reference=reference, **settings)
     logged = {r["step"]: r["logs"] for r in history.logs if r.get("mode", "train") == "train"}
     alerts = []
     for row in history.steps:
         if row.get("mode", "train") != history.mode:
             continue
-        signals = {**(logged.get(row["step"]) or {}), **(row.get("signals") or {})}
+        logs = logged.get(row["step"]) or {}
+        signals = {ours: logs.get(theirs) for theirs, ours in EVIDENCE_IN_LOGS.items()}
+        signals |= row.get("signals") or {}
         numbers = {k: v for k, v in signals.items() if isinstance(v, (int, float))}
         if not numbers.get("entropy"):  # Unsloth logs exactly 0
             numbers.pop("entropy", None)

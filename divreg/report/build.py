@@ -18,6 +18,7 @@ from divreg.report.numbers import (
     k_of,
     label_of,
     series_of,
+    shown,
     unit_of,
     windows_of,
 )
@@ -46,6 +47,7 @@ def build(histories: list[History], command: str = "") -> dict[str, Any]:
         "versions": {"divreg": _version(), "python": platform.python_version()},
         "runs": runs,
         "comparison": _comparison(runs) if len(runs) > 1 else [],
+        "contrast": _contrast(runs),
         "cautions": _cautions(runs),
         "definitions": _definitions(runs),
     }
@@ -179,8 +181,33 @@ def _comparison(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for key in keys:
         one = next(t[key] for t in tables if key in t)
         cells = [t.get(key) for t in tables]
-        rows.append({"key": key, "name": one["name"], "unit": one["unit"], "runs": cells})
+        differs = any(c and (c["baseline"] or c["now"]) for c in cells)
+        head = {"key": key, "name": one["name"], "unit": one["unit"]}
+        rows.append({**head, "runs": cells, "differs": differs})
     return rows
+
+
+def _contrast(runs: list[dict[str, Any]]) -> str:
+    """Two runs in one sentence: what the more varied one keeps, and at what accuracy."""
+    if len(runs) != 2:
+        return ""
+    first, second = ({n["key"]: n["now"] for n in run["numbers"]} for run in runs)
+    key = "distinct_correct" if "distinct_correct" in first.keys() & second else "distinct_classes"
+    if key not in first or key not in second:
+        return ""
+    more, less = (0, 1) if first[key] >= second[key] else (1, 0)
+    ends = [first, second]
+    high, low = ends[more], ends[less]
+    ratio = f" ({high[key] / low[key]:.1f} times as many)" if low[key] > 0 else ""
+    what = "distinct right answers" if key == "distinct_correct" else "distinct answers"
+    says = (
+        f"{runs[more]['name']} ends with {shown(high[key], 'classes')} {what} per group, "
+        f"{runs[less]['name']} with {shown(low[key], 'classes')}{ratio}"
+    )
+    if "pass_at_1" in high and "pass_at_1" in low:
+        rates = (shown(side["pass_at_1"], "share") for side in (high, low))
+        says += ", at pass@1 {} against {}".format(*rates)
+    return says + "."
 
 
 def _cautions(runs: list[dict[str, Any]]) -> list[str]:

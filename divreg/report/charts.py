@@ -191,7 +191,7 @@ def stacked_chart(
     span: tuple[int, int],
 ) -> Chart:
     """Draw shares on top of each other; what is left to 1 stays empty."""
-    box = Box(span, (0.0, 1.0), right=14)
+    box = Box(span, (0.0, 1.0))
     body = [*axes(box, [0, 0.25, 0.5, 0.75, 1.0], "share"), *marks_along(box, marks)]
     lines, ends, below = [], [], None
     for key, values in shares.items():
@@ -229,7 +229,8 @@ def heat_chart(id: str, title: str, heat: dict[str, Any]) -> Chart:
     for r, label in enumerate(heat["labels"]):
         if label and r % every == 0:
             y = top + r * h + h / 2 + 4
-            body.append(tag("text", label, class_="tick", x=left - 6, y=y, text_anchor="end"))
+            text = _clip(label, 14)
+            body.append(tag("text", text, class_="tick", x=left - 6, y=y, text_anchor="end"))
     for c in sorted({round(i * (width - 1) / 6) for i in range(7)}):
         x, y = left + c * w + w / 2, top + len(rows) * h + 15.0
         first = heat["columns"][c][0]

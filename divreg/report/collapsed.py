@@ -7,7 +7,8 @@ from divreg.report.inert import clipped
 from divreg.report.numbers import Windows
 
 GROUPS = 8
-CLASSES = 8  # shown on each side
+CLASSES = 8  # shown on each side; twice as many where texts are short
+SHORT = 48  # characters
 TEXTS = 2  # different texts shown of one class
 BUDGET = 110_000  # characters of completions in the page
 PROMPT = 600
@@ -114,8 +115,10 @@ def _classes(
     for i, c in enumerate(classes):
         members.setdefault(c, []).append(i)
     order = sorted(members.values(), key=lambda rows: (-len(rows), rows[0]))
+    brief = all(len(text or "") <= SHORT for text in texts)
+    most = 2 * CLASSES if brief else CLASSES
     shown = []
-    for rows in order[:CLASSES]:
+    for rows in order[:most]:
         different = list(dict.fromkeys(texts[i] or "" for i in rows))
         marks = [correct[i] for i in rows if correct[i] is not None]
         shown.append(
@@ -132,8 +135,9 @@ def _classes(
         "distinct": len(order),
         "right": sum(map(bool, known)) if known else None,
         "classes": shown,
-        "classes_more": max(0, len(order) - CLASSES),
-        "completions_more": sum(map(len, order[CLASSES:])),
+        "brief": brief,
+        "classes_more": max(0, len(order) - most),
+        "completions_more": sum(map(len, order[most:])),
     }
 
 

@@ -7,6 +7,7 @@ from divreg.history import History
 
 ROWS = 32
 COLUMNS = 60
+PARTS = 16  # recorded steps that are opened to find the words of the prompts
 
 
 def heatmap(history: History) -> dict[str, Any] | None:
@@ -30,13 +31,36 @@ def heatmap(history: History) -> dict[str, Any] | None:
     often = {p for p, cols in spread.items() if len(cols) >= max(3, width // 8)}
     by_prompt = len(often) >= 4
     rows = _by_prompt(cells, column, width, often) if by_prompt else _by_rank(cells, column, width)
+    texts = _texts(history, {label for label, _ in rows}) if by_prompt else {}
+    common = _common(list(texts.values()))
     return {
         "rows": "prompt" if by_prompt else "rank",
         "prompts": len(spread),
         "columns": [[b[0], b[-1]] for b in bounds],
-        "labels": [label for label, _ in rows],
+        "labels": [texts[label][common:][:60] if label in texts else label for label, _ in rows],
         "values": [values for _, values in rows],
     }
+
+
+def _texts(history: History, wanted: set[str]) -> dict[str, str]:
+    """The words of prompts by their id, from the newest completions back."""
+    found: dict[str, str] = {}
+    for step in history.completion_steps[: -PARTS - 1 : -1]:
+        part = history.completions(step)
+        pairs = zip(part.get("prompt_id") or [], part.get("prompt") or [], strict=False)
+        found |= {i: " ".join((text or "").split()) for i, text in pairs if i in wanted}
+        if len(found) == len(wanted):
+            break
+    return found
+
+
+def _common(texts: list[str]) -> int:
+    """Length of the words that all texts begin with: labels leave them out."""
+    if len(texts) < 2:
+        return 0
+    low, high = min(texts), max(texts)  # what these two share, all share
+    same = next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), len(low))
+    return low[:same].rfind(" ") + 1
 
 
 def _cells(history: History):

@@ -23,11 +23,6 @@ class Quantity:
     formula: str
     source: str = "divreg"
 
-    @property
-    def share(self) -> bool:
-        """Whether it lives in [0, 1]."""
-        return self.unit in ("share", "probability")
-
 
 QUANTITIES = {
     q.key: q
@@ -87,6 +82,12 @@ QUANTITIES = {
             "Simpson, 1949 (unbiased form)",
         ),
         Quantity(
+            "distinct_frac",
+            "Distinct answers per completion",
+            "share",
+            "equivalence classes / completions, over all groups",
+        ),
+        Quantity(
             "distinct_ngrams",
             "Distinct n-grams",
             "share",
@@ -122,7 +123,13 @@ QUANTITIES = {
         ),
         Quantity("all_correct_frac", "Groups all correct", "share", "groups without an error"),
         Quantity("all_wrong_frac", "Groups all wrong", "share", "groups without a right answer"),
-        Quantity("reward_mean", "Reward", "reward", "mean of the summed reward"),
+        Quantity(
+            "rewards_cancel_frac",
+            "Groups whose rewards cancel",
+            "share",
+            "groups in which the reward functions differ and their sum does not",
+        ),
+        Quantity("reward_mean", "Reward", "", "mean over completions of the summed reward"),
         Quantity("mean_length_tokens", "Length", "tokens", "mean completion length"),
         Quantity("mean_length_words", "Length", "words", "mean completion length"),
         Quantity(
@@ -132,7 +139,7 @@ QUANTITIES = {
     )
 }
 
-_FROM_LOGS = {
+_FROM_LOGS: dict[str, str] = {
     "completions/mean_length": "mean_length_tokens",
     "completions/clipped_ratio": "truncated_frac",
     "reward": "reward_mean",
@@ -164,7 +171,7 @@ def series_of(history: History, mode: str | None = None) -> dict[str, Series]:
     for row in history.steps:
         if row.get("mode", "train") == mode:
             for key, value in (row.get("signals") or {}).items():
-                _note(found, key, row["step"], value)
+                _note(found, _FROM_LOGS.get(str(key), str(key)), row["step"], value)
     if mode == history.mode:
         found["entropy"] = entropy_of(history)
     found.pop("pass_k", None)
@@ -213,6 +220,11 @@ class Change:
     baseline_se: float | None
     now: float
     now_se: float | None
+
+    @property
+    def share(self) -> bool:
+        """Whether it lives in [0, 1]."""
+        return self.unit in ("share", "probability")
 
     @property
     def difference(self) -> float:

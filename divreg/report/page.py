@@ -69,6 +69,7 @@ def render(report: dict[str, Any]) -> str:
             keys=[_key(i) for i in range(len(report["runs"]))],
             data={chart.id: chart.data for chart in drawn},
             tiles=_TILES,
+            zeros=_zeros(report["runs"]),
             style=Markup(style),
             script=Markup(script),
             policy=_policy(style, script),
@@ -85,7 +86,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(shown=shown, percent=percent, pretty=_pretty)
+    environment.filters.update(shown=shown, percent=percent, pretty=_pretty, change=_change)
     return environment
 
 
@@ -100,6 +101,14 @@ def _pretty(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
+def _change(number: dict[str, Any]) -> str:
+    """A change as it is printed: the difference of shares, the relative change of the rest."""
+    if number["unit"] not in ("share", "probability"):
+        return percent(number["relative"])
+    size = shown(abs(number["difference"]), "share")
+    return "±0" if size == ".00" else f"{'−' if number['difference'] < 0 else '+'}{size}"
+
+
 def _policy(style: str, script: str) -> str:
     """The content policy: our one style and our one script, and nothing from anywhere."""
 
@@ -112,6 +121,14 @@ def _policy(style: str, script: str) -> str:
     )
 
 
+def _zeros(runs: list[dict[str, Any]]) -> list[str]:
+    """Names of the numbers that are zero wherever they are known; the tables leave them out."""
+    names: dict[str, bool] = {}
+    for n in (n for run in runs for n in run["numbers"]):
+        names[n["name"]] = names.get(n["name"], True) and not (n["baseline"] or n["now"])
+    return [name for name, zero in names.items() if zero]
+
+
 def _key(run: int) -> Markup:
     """A short piece of the line that stands for a run."""
     line = tag("path", class_=f"line run{run}", d="M1 6H33", stroke_dasharray=DASHES[run % 4])
@@ -121,14 +138,16 @@ def _key(run: int) -> Markup:
 def _timeline(report: dict[str, Any]) -> list[Chart]:
     runs = report["runs"]
     span = (min(r["steps"]["first"] for r in runs), max(r["steps"]["last"] for r in runs))
-    marks = _marks(runs[0]) if len(runs) == 1 else Marks()
+    marks = _marks(runs[0]) if len(runs) == 1 else _marks_of_all(runs)
     charts = []
     for key, title in _SINGLE:
         charts += _one(runs, key, title, marks, span)
     charts += _pass(runs, marks, span)
     for i, run in enumerate(runs):
         causes = run["zero_variance"]
-        if causes and any(any(v) for v in causes["shares"].values()):
+        if causes and max(map(sum, causes["shares"].values()), default=0) > 0.02 * len(
+            causes["steps"]
+        ):
             title = "Groups that cannot teach" + (f", {run['name']}" if len(runs) > 1 else "")
             chart = stacked_chart(
                 f"causes-{i}", title, causes["steps"], causes["shares"], CAUSES, _marks(run), span
@@ -136,6 +155,8 @@ def _timeline(report: dict[str, Any]) -> list[Chart]:
             chart.caption = _CAPTIONS["zero_variance"]
             charts.append(chart)
     for key, title in _FURTHER:
+        if key == "mean_length_words" and any("mean_length_tokens" in r["series"] for r in runs):
+            continue
         charts += _one(runs, key, title, marks, span)
     return charts
 
@@ -152,7 +173,7 @@ def _one(
         return []
     unit = unit_of(key)
     if len(runs) == 1:
-        lines[0].label = "mean" if unit == "classes" else ""
+        lines[0].label = ""
     top = 1.0 if unit == "probability" or key == "distinct_ngrams" else None
     caption = _CAPTIONS.get(key, "")
     return [line_chart(f"chart-{key}", title, unit, lines, marks, span, caption=caption, top=top)]
@@ -182,6 +203,12 @@ def _pass(runs: list[dict[str, Any]], marks: Marks, span: tuple[int, int]) -> li
             top=1.0,
         )
     ]
+
+
+def _marks_of_all(runs: list[dict[str, Any]]) -> Marks:
+    """The alerts of every run, in its colour."""
+    alerts = [{**alert, "of_run": i} for i, run in enumerate(runs) for alert in run["alerts"]]
+    return Marks(alerts=alerts)
 
 
 def _marks(run: dict[str, Any]) -> Marks:

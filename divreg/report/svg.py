@@ -14,7 +14,7 @@ from divreg.report.inert import visible
 from divreg.report.numbers import Windows
 
 WIDTH, HEIGHT = 520, 236
-LEFT, RIGHT, TOP, BOTTOM = 44, 74, 24, 30
+LEFT, RIGHT, TOP, BOTTOM = 44, 62, 24, 30
 
 
 def short(value: float) -> str:
@@ -156,6 +156,13 @@ def marks_along(box: Box, marks: Marks) -> list[Markup]:
     return parts + _alerts_along(box, marks.alerts)
 
 
+def _tone(alert: dict[str, Any]) -> str:
+    """The colour of an alert: of its run where there are several, else of its level."""
+    if "of_run" in alert:
+        return f"of{alert['of_run']}"
+    return "error" if alert.get("level") == "error" else "warning"
+
+
 def _alerts_along(box: Box, alerts: list[dict[str, Any]]) -> list[Markup]:
     parts, taken = [], []
     for alert in alerts:
@@ -171,7 +178,7 @@ def _alerts_along(box: Box, alerts: list[dict[str, Any]]) -> list[Markup]:
                 tag("path", d=f"M{short(x)} {box.top}V{box.bottom}"),
                 tag("path", class_="flag", d=f"M{short(x)} {box.top - 20}l10 18h-20z"),
                 tag("text", alert["number"], x=x, y=box.top - 5, text_anchor="middle"),
-                class_=f"alert {'error' if alert.get('level') == 'error' else 'warning'}",
+                class_=f"alert {_tone(alert)}",
             )
         )
     return parts

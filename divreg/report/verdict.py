@@ -74,22 +74,29 @@ def _word(changes: dict[str, Change], standing: list[str]) -> str:
 
 def _sentence(history: History, changes: dict[str, Change]) -> str:
     size = (history.run.get("config") or {}).get("num_generations")
-    of = f" of {size}" if size else ""
-    parts = []
-    classes = changes.get("distinct_classes")
-    if classes is not None:
-        ends = f"{shown(classes.baseline, 'classes')} → {shown(classes.now, 'classes')}"
-        parts.append(f"distinct answers per group{of} {ends} ({percent(classes.relative)})")
-    for key in ("distinct_correct", "pass_at_1", "pass_at_k", "entropy"):
-        if key in changes:
-            c = changes[key]
-            name = "right ones among them" if key == "distinct_correct" else c.name.lower()
-            unit = " nats" if key == "entropy" else ""
-            parts.append(f"{name} {shown(c.baseline, c.unit)} → {shown(c.now, c.unit)}{unit}")
+    names = {
+        "distinct_classes": f"distinct answers per group{f' of {size}' if size else ''}",
+        "distinct_correct": "right ones among them",
+        "pass_at_1": "pass@1",
+        "pass_at_k": changes["pass_at_k"].name if "pass_at_k" in changes else "",
+        "entropy": "token entropy",
+    }
+    parts = [_clause(changes[key], name) for key, name in names.items() if key in changes]
     if not parts:
         return "None of the numbers that a verdict rests on was recorded."
-    text = "; ".join(parts) + "."
+    text = ", ".join(parts[:-1]) + " and " * (len(parts) > 1) + parts[-1] + "."
     return text[0].upper() + text[1:]
+
+
+def _clause(change: Change, name: str) -> str:
+    before, now = shown(change.baseline, change.unit), shown(change.now, change.unit)
+    unit = " nats" if change.unit == "nats" else ""
+    little = abs(change.difference) < 0.015 if change.share else abs(change.relative or 0) < 0.05
+    if before == now or little:
+        return f"{name} stayed at {now}{unit}"
+    verb = "fell" if change.difference < 0 else "rose"
+    share = "" if change.share else f" ({percent(change.relative)})"
+    return f"{name} {verb} from {before} to {now}{unit}{share}"
 
 
 def _evidence(changes: dict[str, Change]) -> list[dict[str, Any]]:
