@@ -27,8 +27,12 @@ class Settings:
         patience: Updates in a row that must agree before an alert, and before it is taken back.
         hysteresis: An alert stays while the evidence exceeds this share of its threshold.
         classes_drop: Loss of variety among whole completions that is a narrowing.
+        classes_drop_wasted: The same where entropy is being spent without accuracy in return.
         classes_drop_unknown: The same where correctness is unknown: becoming right narrows too.
+        errors: Standard errors that such a loss must exceed.
         entropy_drop: Loss of token entropy that supports it.
+        entropy_per_logit: Share of the entropy that one logit of pass@1 may cost: learning narrows.
+        entropy_wasted: Loss of entropy beyond that which is a waste.
         worth_drop: Loss of independent samples among k (pass@1 against pass@k) that supports it.
         collapse_drop: Loss of variety that is a collapse, if all known evidence agrees.
         identical: Share of groups with one text that is a collapse by itself.
@@ -39,12 +43,16 @@ class Settings:
     """
 
     baseline_steps: int = 10
-    smoothing: float = 0.15
-    patience: int = 4
+    smoothing: float = 0.2
+    patience: int = 3
     hysteresis: float = 0.7
-    classes_drop: float = 0.2
-    classes_drop_unknown: float = 0.35
-    entropy_drop: float = 0.2
+    classes_drop: float = 0.25
+    classes_drop_wasted: float = 0.15
+    classes_drop_unknown: float = 0.4
+    errors: float = 1.0
+    entropy_drop: float = 0.15
+    entropy_per_logit: float = 0.2
+    entropy_wasted: float = 0.07
     worth_drop: float = 0.3
     collapse_drop: float = 0.5
     identical: float = 0.5
@@ -62,6 +70,7 @@ class Series:
     mean: float = 0.0
     squares: float = 0.0
     now: float = 0.0
+    noise: float = 0.0
 
     def add(self, value: float, settings: Settings) -> None:
         """Take a value into the baseline while that lasts, then into the running mean."""
@@ -71,13 +80,19 @@ class Series:
             self.mean += before / self.n
             self.squares += before * (value - self.mean)
             self.now = self.mean
+            self.noise = self.squares / max(1, self.n - 1)
         else:
-            self.now += settings.smoothing * (value - self.now)
+            surprise = value - self.now
+            self.now += settings.smoothing * surprise
+            self.noise += settings.smoothing * (surprise * surprise - self.noise)
 
     def error(self, settings: Settings) -> float:
-        """Standard error of ``now - mean`` while nothing changes."""
+        """Standard error of ``now - mean`` while nothing changes.
+
+        Ten values say little about their own variance: the larger of theirs and today's is used.
+        """
         n = min(self.n, settings.baseline_steps)
-        variance = self.squares / max(1, n - 1)
+        variance = max(self.squares / max(1, n - 1), self.noise)
         return math.sqrt(variance * (1 / n + settings.smoothing / (2 - settings.smoothing)))
 
 
@@ -193,6 +208,8 @@ class Detector:
                 found[name] = self.series[name].now
         if (worth := self._worth()) is not None:
             found["worth_change"] = worth
+        if (wasted := self._wasted(found.get("entropy_change"))) is not None:
+            found["entropy_wasted"] = wasted
         right = self.series.get("pair_distinct_correct_frac")
         known = right is not None and right.n >= self.settings.baseline_steps
         key = "correct_classes_change" if known else "all_classes_change"
@@ -244,6 +261,15 @@ class Detector:
             return None
         before = math.log1p(-several.mean) / math.log1p(-one.mean)
         return math.log1p(-several.now) / math.log1p(-one.now) / before - 1
+
+    def _wasted(self, entropy_change: float | None) -> float | None:
+        """Loss of entropy, as a share, beyond what the gain of pass@1 explains."""
+        one = self.series.get("pass_at_1")
+        if entropy_change is None or one is None or one.n < self.settings.baseline_steps:
+            return None
+        before, now = (min(0.99, max(0.01, p)) for p in (one.mean, one.now))
+        gained = math.log(now / (1 - now)) - math.log(before / (1 - before))
+        return -entropy_change - self.settings.entropy_per_logit * max(0.0, gained)
 
     def _persists(self, kind: str, now: bool, step: int) -> bool:
         """Count agreement; True at the update that completes it."""
@@ -308,19 +334,23 @@ def _support(d: Detector, e: Mapping[str, float], scale: float) -> tuple[int, in
 
 def _narrowing(d: Detector, e: Mapping[str, float], scale: float) -> bool:
     s = d.settings
-    if "classes_change" not in e:
+    if "classes_change" not in e or e.get("entropy_change", 0.0) > s.entropy_drop:
         return False
     right = "correct_classes_change" in e
     needed = s.classes_drop if right else s.classes_drop_unknown
+    if right and e.get("entropy_wasted", 0.0) >= s.entropy_wasted * scale:
+        needed = s.classes_drop_wasted
     drop = -e["classes_change"]
     agree, known = _support(d, e, scale)
-    return drop >= max(needed * scale, 2 * e["classes_error"] * scale) and agree >= min(1, known)
+    return drop >= max(needed, s.errors * e["classes_error"]) * scale and agree >= min(1, known)
 
 
 def _collapsed(d: Detector, e: Mapping[str, float], scale: float) -> bool:
     s = d.settings
     if e.get("identical_frac", 0.0) >= s.identical * scale and _left_baseline(d, "identical_frac"):
         return True
+    if e.get("entropy_change", 0.0) > s.entropy_drop:
+        return False
     agree, known = _support(d, e, scale)
     return -e.get("classes_change", 0.0) >= s.collapse_drop * scale and agree >= min(1, known)
 
