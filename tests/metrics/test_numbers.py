@@ -1,0 +1,40 @@
+import itertools
+import math
+
+import pytest
+
+from divreg.metrics.answer_entropy import answer_entropy_nats
+from divreg.metrics.distinct_classes import distinct_classes
+from divreg.metrics.duplicates import duplicate_frac
+from divreg.metrics.pass_at_k import pass_at_k
+
+
+@pytest.mark.parametrize(("n", "c"), [(5, 0), (5, 2), (5, 5), (6, 1)])
+def test_pass_at_k_is_the_share_of_subsets_with_a_correct_sample(n, c):
+    for k in range(1, n + 1):
+        subsets = list(itertools.combinations(range(n), k))
+        hit = sum(any(i < c for i in subset) for subset in subsets)
+        assert pass_at_k(n, c, k) == pytest.approx(hit / len(subsets))
+
+
+@pytest.mark.parametrize(("n", "c", "k"), [(4, 1, 5), (4, 1, 0), (4, 5, 1), (4, -1, 1)])
+def test_pass_at_k_refuses_what_does_not_fit(n, c, k):
+    with pytest.raises(ValueError, match="pass_at_k needs"):
+        pass_at_k(n, c, k)
+
+
+def test_entropy_is_in_nats():
+    assert answer_entropy_nats([0, 0, 0]) == 0
+    assert answer_entropy_nats([]) == 0
+    assert answer_entropy_nats([0, 1, 2, 3]) == pytest.approx(math.log(4))
+    assert answer_entropy_nats("aaaaaaabbc") == pytest.approx(0.801819, abs=1e-6)
+
+
+def test_distinct_counts_classes_once_and_unknown_correctness_never():
+    assert distinct_classes([0, 0, 1, 2], [True, True, None, False]) == 1
+    assert distinct_classes([]) == 0
+
+
+def test_duplicates_are_what_was_there_before():
+    assert duplicate_frac(["a", "A ", "b", "a"]) == 0.5
+    assert duplicate_frac([]) == 0
