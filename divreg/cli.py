@@ -6,7 +6,9 @@ neither torch nor TRL. Exit codes: 0 done or healthy, 2 bad input, 3 collapsed o
 
 import argparse
 import difflib
+import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -182,10 +184,11 @@ def _is_ours(error: BaseException) -> bool:
 
 
 def _complain(message: str) -> None:
-    import os
-
-    if os.environ.get("LOCAL_RANK", "0") == "0":  # several processes say the same thing
+    """Say it once: of several processes the first speaks, and the others give it the time to."""
+    if os.environ.get("LOCAL_RANK", "0") == "0":
         sys.stderr.write(f"divreg: {message}\n")
+    else:
+        time.sleep(10)  # the launcher ends every process when one of them has ended
 
 
 if __name__ == "__main__":

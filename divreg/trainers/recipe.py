@@ -8,6 +8,7 @@ import gc
 import importlib
 import importlib.resources
 import json
+import logging
 import os
 import re
 import subprocess
@@ -23,6 +24,7 @@ from trl import DatasetMixtureConfig, ModelConfig, ScriptArguments, TrlParser
 
 from divreg import spec
 
+logger = logging.getLogger("divreg")
 LAUNCHED = "DIVREG_LAUNCHED"  # set in the processes that we start, so that they do not start more
 
 
@@ -213,7 +215,7 @@ def build(method: str, parsed: Parsed) -> Any:
     }
     load = _splits(parsed)
     return _trainer(method)(
-        model=_model(model.model_name_or_path),
+        model=_model(str(model.model_name_or_path)),
         reward_funcs=reward_functions(script),
         args=config,
         train_dataset=load(script.dataset_train_split),
@@ -250,11 +252,12 @@ def _splits(parsed: Parsed) -> Callable[[str], Any]:
     return loaded.__getitem__
 
 
-def _model(name: str | None) -> str:
+def _model(name: str) -> str:
     """Return a hub name or folder; a dotted path is a function that returns one."""
-    return (
-        str(spec.named(name, "model_name_or_path")()) if name and _is_function(name) else name or ""
-    )
+    if not _is_function(name):
+        return name
+    logger.warning("divreg: model from %s(); the first time this may take minutes", name)
+    return str(spec.named(name, "model_name_or_path")())
 
 
 def _is_function(name: str) -> bool:
