@@ -13,7 +13,7 @@ A recipe's ``divreg:`` block has three keys, each optional::
         answer: my_package.answers.boxed   # a function: text -> answer or None
         partition: by_answer               # or {by_ngram: {threshold: 0.5}}
         embedding: {encoder: all-MiniLM-L6-v2}
-      monitor: {on_collapse: stop}         # CollapseMonitor's arguments; true takes its defaults
+      monitor: {on_collapse: stop}         # CollapseMonitor's arguments; false: no monitor
 """
 
 import difflib
@@ -25,7 +25,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -36,13 +36,14 @@ from divreg.compose import Intervention, Linear, blend, contract, is_factory, sc
 class Settings:
     """What a ``divreg:`` block says: functions where it had names.
 
-    ``interventions`` is None where the preset should run; ``monitor`` is None where no monitor was
-    asked for, else the keyword arguments of ``CollapseMonitor``.
+    ``interventions`` is None where the preset should run; ``monitor`` holds the keyword arguments of
+    ``CollapseMonitor``, False where none is wanted, and None where nothing was said: then a run with
+    interventions is watched, and one without trains exactly as TRL does.
     """
 
     interventions: list[Intervention] | None = None
     signals: dict[str, Any] = field(default_factory=dict)
-    monitor: dict[str, Any] | None = None
+    monitor: dict[str, Any] | Literal[False] | None = None
 
 
 def load(source: Mapping[str, Any] | str | os.PathLike[str] | None) -> Settings:
@@ -402,10 +403,10 @@ def _configured(f: Callable[..., Any], hyper: Mapping[str, Any]) -> Callable[...
     return functools.partial(f, **bound) if bound else f
 
 
-def _monitor(value: Any) -> dict[str, Any] | None:
+def _monitor(value: Any) -> dict[str, Any] | Literal[False] | None:
     """Read ``monitor:``: true, false, or the arguments of ``CollapseMonitor``."""
     if value is None or value is False:
-        return None
+        return value
     if value is True:
         return {}
     if not isinstance(value, Mapping):

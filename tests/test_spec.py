@@ -112,7 +112,7 @@ def test_a_file_may_be_a_recipe_or_the_block_alone(tmp_path):
 
 
 def test_monitor_is_off_on_or_configured():
-    assert spec.load({"monitor": False}).monitor is None
+    assert spec.load({"monitor": False}).monitor is False
     assert spec.load({"monitor": True}).monitor == {}
     assert spec.load({"monitor": {"on_collapse": "stop"}}).monitor == {"on_collapse": "stop"}
 

@@ -51,12 +51,9 @@ class InterventionMixin(_seams.OnlineSeams):
             self._add_reward_column()
         self._tap = _seams.HeadTap(self.model)
         self._scored: list[Any] = []
-        if self._plan.monitor is not None:
-            from divreg.monitor.callback import CollapseMonitor
-
-            self.add_callback(CollapseMonitor(**self._plan.monitor))
         self._ready = True
         self._bind_monitors()
+        self._watch(self._plan.monitor)
         if self.accelerator.is_main_process and (line := self._plan.announcement()):
             logger.warning(line)
 
@@ -68,6 +65,14 @@ class InterventionMixin(_seams.OnlineSeams):
         super().add_callback(callback)
         if self._ready:
             self._bind_monitors()
+
+    def _watch(self, settings: Any) -> None:
+        """Attach the monitor that the config asks for, unless the user brought one."""
+        from divreg.monitor.callback import CollapseMonitor
+
+        brought = any(isinstance(m, CollapseMonitor) for m in self._monitors)
+        if isinstance(settings, dict) and not brought:
+            self.add_callback(CollapseMonitor(**settings))
 
     def _bind_monitors(self) -> None:
         for callback in self.callback_handler.callbacks:

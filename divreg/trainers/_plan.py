@@ -49,13 +49,14 @@ class Plan:
             )
         chosen = settings.interventions if interventions is None else list(interventions)
         self.args, self.always_scores = args, trainer.always_scores
-        self.monitor: dict[str, Any] | None = settings.monitor
         self.preset = chosen is None
         self.idle_preset = self.preset and self._reward_stage_is_off()
         if chosen is None:
             chosen = [] if self.idle_preset else preset()
         self._configure({**settings.signals, **(signals or {})})
         self.pipeline = Pipeline(chosen, self.recipes)
+        unsaid = {} if self.pipeline else None
+        self.monitor = unsaid if settings.monitor is None else settings.monitor
         rollout = self.pipeline.wanted("rewards", "advantages")
         self.carried = sorted(
             name

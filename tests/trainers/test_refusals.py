@@ -168,3 +168,25 @@ def test_a_moved_seam_is_named():
 
     with pytest.raises(ImportError, match=r"divreg needs Moved\._calculate_rewards.*got nothing"):
         _seams.check("1.16.0", [Moved])
+
+
+@pytest.mark.parametrize(
+    ("interventions", "monitor", "watched"),
+    [
+        ([], None, False),
+        ([], True, True),
+        ([methods.darling], None, True),
+        ([methods.darling], {"on_collapse": "stop"}, True),
+        ([methods.darling], False, False),
+    ],
+)
+def test_a_run_with_interventions_is_watched_unless_told_otherwise(
+    interventions, monitor, watched, build
+):
+    from divreg import CollapseMonitor
+
+    trainer = build(interventions, divreg=None if monitor is None else {"monitor": monitor})
+    found = [c for c in trainer.callback_handler.callbacks if isinstance(c, CollapseMonitor)]
+    assert len(found) == watched
+    if isinstance(monitor, dict):
+        assert found[0].on_collapse == "stop"
