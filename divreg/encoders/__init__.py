@@ -6,5 +6,3 @@ it as ``embedding: {encoder: NAME_OR_FOLDER}``. Loads neither torch nor sentence
 """
 
 from divreg.encoders.sentence import SentenceEncoder as SentenceEncoder
-
-encoder = SentenceEncoder
