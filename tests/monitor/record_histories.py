@@ -39,7 +39,7 @@ class Recipe:
     rarity: float = 0.0
     """A correct completion earns ``size of its class in the group ** -rarity``."""
     easy: bool = False
-    """An expression worth the target give or take six is right: all groups are soon all correct."""
+    """An expression worth the target give or take ten is right: all groups are soon all correct."""
     repeat_halves: bool = False
     """The second half of a group is sampled from the seed of the first, as two processes do that
     were started with one seed."""
@@ -56,7 +56,8 @@ def kinds() -> list[Recipe]:
     return [
         Recipe("healthy", 0, learning_rate=3e-4, rarity=1.0, group=16),
         Recipe("collapsed", 0, learning_rate=1e-3),
-        Recipe("saturated", 0, easy=True, rarity=1.0, group=16),
+        Recipe("saturated", 0, easy=True, rarity=1.0, learning_rate=5e-4),
+        Recipe("saturated", 1, easy=True, learning_rate=1e-3),
         Recipe("exploding", 0, learning_rate=5e-4, entropy_coef=0.2),
         Recipe("seed_bug", 0, learning_rate=5e-5, repeat_halves=True),
     ]
@@ -159,7 +160,7 @@ def _right(recipe: Recipe, completions: list[str], target: list[int]) -> list[bo
     if recipe.easy:
         near = [expressions.parse(c) for c in completions]
         return [
-            e is not None and not e.is_number and abs(e.value - t) <= 6
+            e is not None and not e.is_number and abs(e.value - t) <= 10
             for e, t in zip(near, target, strict=True)
         ]
     return [expressions.is_correct(c, t) for c, t in zip(completions, target, strict=True)]

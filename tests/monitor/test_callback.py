@@ -3,6 +3,8 @@
 import copy
 import json
 import logging
+import sqlite3
+import sys
 
 import pytest
 import torch
@@ -19,7 +21,7 @@ def letters(completions, **_):
 def make_trainer(make_tiny_model, tiny_tokenizer, tiny_dataset, grpo_arguments):
     """``make(monitor_settings=None, trainer="GRPO", **config)``: a stock trainer, maybe watched."""
 
-    def make(monitor=None, kind="GRPO", reward=letters, **config):
+    def make(monitor=None, kind="GRPO", reward=letters, evaluated=None, **config):
         import trl
 
         from divreg.monitor.callback import CollapseMonitor
@@ -30,6 +32,7 @@ def make_trainer(make_tiny_model, tiny_tokenizer, tiny_dataset, grpo_arguments):
             reward_funcs=reward,
             args=args,
             train_dataset=tiny_dataset,
+            eval_dataset=evaluated,
             processing_class=tiny_tokenizer,
         )
         if monitor is not None:
@@ -97,9 +100,13 @@ def test_records_of_a_run(make_trainer):
 
 def test_evaluation_is_marked(make_trainer, tiny_dataset):
     trainer = make_trainer(
-        {}, max_steps=2, eval_strategy="steps", eval_steps=2, per_device_eval_batch_size=8
+        {},
+        max_steps=2,
+        eval_strategy="steps",
+        eval_steps=2,
+        per_device_eval_batch_size=8,
+        evaluated=tiny_dataset.select(range(4)),
     )
-    trainer.eval_dataset = tiny_dataset.select(range(4))
     trainer.train()
     rows = [e for e in events(trainer) if e["event"] == "step"]
     assert [r["mode"] for r in rows] == ["train", "train", "eval"]
@@ -108,9 +115,7 @@ def test_evaluation_is_marked(make_trainer, tiny_dataset):
 
 
 def test_rollouts_that_could_not_be_seen_are_counted(make_trainer):
-    trainer = make_trainer(
-        {}, max_steps=2, gradient_accumulation_steps=4, steps_per_generation=2
-    )
+    trainer = make_trainer({}, max_steps=2, gradient_accumulation_steps=4, steps_per_generation=2)
     trainer.train()
     assert monitor_of(trainer).unseen == 2  # two generations a step, the second is seen
 
@@ -179,19 +184,40 @@ def test_a_checkpoint_without_a_monitor_can_be_resumed_with_one(make_trainer):
     assert monitor_of(watched).detector.series["distinct_classes"].n == 2
 
 
-def test_trackers_receive_the_numbers(make_trainer, tmp_path, monkeypatch):
-    """TensorBoard's event files and trackio's store, read back."""
-    pytest.importorskip("tensorboard")
-    pytest.importorskip("trackio")
-    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
-    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "board"))
-    trainer = make_trainer({}, report_to=["tensorboard", "trackio"], run_name="watched")
-    trainer.train()
-    from tests_trackers import board_scalars, trackio_rows
+@pytest.fixture
+def trackio_store(tmp_path, monkeypatch):
+    """A trackio store of this test's own; trackio reads its folder once, when it is imported."""
+    trackio = pytest.importorskip("trackio")
+    folder = tmp_path / "trackio"
+    folder.mkdir()
+    for module in [m for name, m in sys.modules.items() if name.split(".")[0] == "trackio"]:
+        if hasattr(module, "TRACKIO_DIR"):
+            monkeypatch.setattr(module, "TRACKIO_DIR", folder)
+    assert folder == trackio.utils.TRACKIO_DIR
+    return folder
 
-    assert "train/diversity/distinct_classes" in board_scalars(tmp_path)
-    assert "train/monitor/health" in board_scalars(tmp_path)
-    assert any("train/diversity/distinct_classes" in row for row in trackio_rows(tmp_path))
+
+def test_trackers_receive_the_numbers(make_trainer, tmp_path, monkeypatch, trackio_store):
+    """TensorBoard's event files and trackio's store, read back; alerts too."""
+    accumulator = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator"
+    ).EventAccumulator
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "board"))
+    quick = {"thresholds": {"baseline_steps": 2, "patience": 1, "stall": 0.0}}
+    trainer = make_trainer(
+        quick, max_steps=4, report_to=["tensorboard", "trackio"], run_name="watched", project="mine"
+    )
+    trainer.train()
+    board = accumulator(str(next((tmp_path / "board").rglob("events.*")).parent))
+    board.Reload()
+    expected = {"train/diversity/distinct_classes", "train/monitor/health", "train/monitor/alerts"}
+    assert expected <= set(board.Tags()["scalars"])
+    assert len(board.Scalars("train/diversity/distinct_classes")) == 4
+    with sqlite3.connect(next(trackio_store.glob("*.db"))) as store:
+        rows = [json.loads(m) for (m,) in store.execute("select metrics from metrics")]
+        alerts = store.execute("select title from alerts").fetchall()
+    assert any(expected <= set(row) for row in rows)
+    assert len(alerts) == len(monitor_of(trainer).alerts) > 0
 
 
 @pytest.mark.parametrize(
