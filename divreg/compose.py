@@ -111,7 +111,11 @@ def blend(f: Intervention, strength: float) -> Intervention:
     def run(call: Callable[..., Any], x: Any, inputs: dict[str, Any]) -> Any:
         share = inputs.pop("strength", strength)
         y = call(**inputs)
-        return x if share == 0 else y if share == 1 else x + share * (y - x)
+        if share in (0, 1):
+            return y if share else x
+        if getattr(y, "ndim", 0) > getattr(x, "ndim", 0):
+            x = x[..., None]  # advantages that gained a token axis
+        return x + share * (y - x)
 
     return _wrap(f, run, hyper={"strength": strength})
 

@@ -49,6 +49,16 @@ def test_wrapping_a_method_breaks_no_law(wrapped):
     testing.check_laws(wrapped, examples=8)
 
 
+def shape_by_entropy(advantages, *, entropy, mask, alpha=0.4):
+    bonus = (alpha * entropy).minimum(advantages.abs().unsqueeze(-1) / 2)
+    return advantages.unsqueeze(-1) + bonus.masked_fill(~mask, 0)
+
+
+@pytest.mark.parametrize("f", [shape_by_entropy, blend(shape_by_entropy, 0.5)])
+def test_advantages_may_gain_a_token_axis(f):
+    testing.check_laws(f, examples=15)
+
+
 # Bugs that were made in earnest, or that this literature has released.
 
 
