@@ -25,11 +25,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import TrainerCallback
+from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from divreg import CollapseMonitor, DiverseGRPOConfig, DiverseGRPOTrainer, methods, signals
-from divreg.tasks import expressions, tiny
+from divreg.tasks import expressions, runs, tiny
 
 WARM_UP = 3  # the first steps of a trainer allocate memory and build caches
 
@@ -94,23 +94,21 @@ def trainer_of(arm: Arm, base: Path, folder: str, options: argparse.Namespace) -
     """Build the trainer of an arm on a fresh copy of the base model."""
     model, tokenizer = tiny.load(base)
     diverse = arm.interventions is not None
+    settings = {
+        **runs.Run("plain").settings,
+        "max_steps": options.steps + WARM_UP + 1,
+        "logging_steps": options.logging_steps,
+        **arm.config,
+    }
     args = (DiverseGRPOConfig if diverse else GRPOConfig)(
         output_dir=folder,
         use_cpu=True,
         bf16=False,
-        seed=0,
-        max_steps=options.steps + WARM_UP + 1,
-        learning_rate=3e-4,
-        lr_scheduler_type="constant",
-        per_device_train_batch_size=128,
-        num_generations=16,
-        max_completion_length=tiny.Recipe().max_tokens,
         gradient_checkpointing=False,
-        logging_steps=options.logging_steps,
         report_to="none",
         save_strategy="no",
         disable_tqdm=True,
-        **arm.config,
+        **settings,
     )
     extra: dict[str, Any] = {}
     if diverse:
@@ -134,6 +132,7 @@ def measure(arm: Arm, base: Path, options: argparse.Namespace) -> list[float]:
     """Train once and return the seconds of each step."""
     with tempfile.TemporaryDirectory() as folder:
         trainer, clock = trainer_of(arm, base, folder, options), Clock()
+        trainer.remove_callback(PrinterCallback)
         trainer.add_callback(clock)
         gc.collect()
         trainer.train()
@@ -148,7 +147,7 @@ def interval(values: list[float], rng: random.Random, draws: int = 2000) -> tupl
 
 def run(options: argparse.Namespace, say: Callable[[str], None]) -> dict[str, Any]:
     """Measure every arm and return the table's numbers."""
-    base = tiny.base_model()
+    base = options.model or tiny.base_model()
     arms = [a for a in ARMS if not options.only or any(word in a.name for word in options.only)]
     wanted = {a.baseline for a in arms}
     arms = [a for a in ARMS if a in arms or a.name in wanted]
@@ -197,9 +196,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=6, help="turns of each arm (default: 6)")
     parser.add_argument("--steps", type=int, default=25, help="timed steps a turn (default: 25)")
     parser.add_argument("--logging_steps", type=int, default=5, help="as the demo's (default: 5)")
+    parser.add_argument("--model", type=Path, help="a folder instead of the demo's base model")
     parser.add_argument("--only", nargs="*", help="arms whose name contains one of these words")
     parser.add_argument("--out", type=Path, default=Path("runs/overhead.json"), help="JSON file")
     options = parser.parse_args()
+    runs.quiet_environment()
+    torch.set_num_threads(1)  # as the demo's runs
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     result = run(options, say=print)
