@@ -36,9 +36,9 @@ from divreg.compose import Intervention, Linear, blend, contract, is_factory, sc
 class Settings:
     """What a ``divreg:`` block says: functions where it had names.
 
-    ``interventions`` is None where the preset should run; ``monitor`` holds the keyword arguments of
-    ``CollapseMonitor``, False where none is wanted, and None where nothing was said: then a run with
-    interventions is watched, and one without trains exactly as TRL does.
+    ``interventions`` is None where the preset should run; ``monitor`` holds the keyword arguments
+    of ``CollapseMonitor``, False where none is wanted, and None where nothing was said: then a run
+    with interventions is watched, and one without trains exactly as TRL does.
     """
 
     interventions: list[Intervention] | None = None

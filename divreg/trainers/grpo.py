@@ -36,8 +36,9 @@ class DiverseGRPOTrainer(InterventionMixin, GRPOTrainer):  # pyright: ignore[rep
     """TRL's ``GRPOTrainer`` that keeps its model diverse.
 
     Takes everything ``GRPOTrainer`` takes, and two more keyword arguments. With
-    ``interventions=[]`` it trains bit for bit like ``GRPOTrainer``. A run with interventions is watched
-    by a :class:`divreg.CollapseMonitor` (``divreg={"monitor": False}`` in the config: it is not).
+    ``interventions=[]`` it trains bit for bit like ``GRPOTrainer``. A run with interventions is
+    watched by a :class:`divreg.CollapseMonitor`, unless the config says
+    ``divreg={"monitor": False}``.
 
     Args:
         model: As in TRL.
