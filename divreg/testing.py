@@ -129,7 +129,12 @@ def check_law(
     examples: int = 40,
 ) -> None:
     """Check one law; see :func:`check_laws`."""
-    from hypothesis import HealthCheck, assume, given, settings
+    try:
+        from hypothesis import HealthCheck, assume, given, settings
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(
+            "the laws need hypothesis; got no such package. Install it: pip install 'divreg[test]'."
+        ) from None
 
     built: Any = method() if is_factory(method) else method  # pyright: ignore[reportCallIssue]
     subject = Subject(built, {**SIGNALS, **(signals or {})})

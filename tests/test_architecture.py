@@ -141,6 +141,25 @@ def is_stdlib(name: str) -> bool:
     return name.partition(".")[0] in sys.stdlib_module_names
 
 
+def test_a_planted_import_is_found(tmp_path):
+    source = tmp_path / "planted.py"
+    source.write_text(
+        "import os.path\n"
+        "from typing import TYPE_CHECKING\n"
+        "from divreg.methods import darling\n"
+        "if TYPE_CHECKING:\n    import datasets\n"
+        "class A:\n    import torch.nn as nn\n"
+        "def late():\n    from trl.trainer import grpo_trainer\n"
+    )
+    assert list(imports(source)) == [
+        Import("os.path", 1, True),
+        Import("typing", 2, True),
+        Import("divreg.methods.darling", 3, True),
+        Import("torch.nn", 7, True),
+        Import("trl.trainer", 9, False),
+    ]
+
+
 @pytest.mark.parametrize("part", MAY)
 def test_a_part_imports_what_it_may(part):
     packages, parts = MAY[part]
