@@ -5,8 +5,10 @@ python recipes/benchmarks/overhead.py [--rounds 6] [--steps 25] [--out runs/over
 Every arm trains the same model on the same data with the same seed, in one process. The arms take
 turns, in another order each round, so that a slow minute of the machine hits all of them. A step is
 timed from its beginning to the beginning of the next: generation, reward, loss, optimizer, logging
-and callbacks. Each step is compared with the same step of the same round of its baseline; the table
-gives the median of those ratios and the interval in which 95 % of bootstrapped medians lie.
+and callbacks. Blocks of as many steps as lie between two logs (so that each holds one) are
+compared with the same block of the same round of the baseline. The table gives the median of those
+ratios and the interval in which 95 % of bootstrapped medians lie, in seconds of the wall clock and
+of the processor. On a machine that does other things as well, only the latter means something.
 """
 
 import argparse
@@ -21,10 +23,12 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
@@ -76,18 +80,18 @@ ARMS = [
 
 
 class Clock(TrainerCallback):
-    """Notes when each step begins and when training ends."""
+    """Notes when each step begins, on the wall clock and in processor time."""
 
     def __init__(self):
-        self.times: list[float] = []
+        self.times: list[tuple[float, float]] = []
 
     def on_step_begin(self, args, state, control, **kwargs):
-        self.times.append(time.perf_counter())
+        self.times.append((time.perf_counter(), time.process_time()))
 
-    def steps(self) -> list[float]:
-        """Seconds of each step but the last, without the warm-up."""
-        pairs = zip(self.times, self.times[1:], strict=False)
-        return [after - before for before, after in pairs][WARM_UP:]
+    def blocks(self, size: int) -> list[tuple[float, float]]:
+        """Return the seconds (wall, processor) of each block of ``size`` steps, warmed up."""
+        marks = self.times[WARM_UP::size]
+        return [(end[0] - start[0], end[1] - start[1]) for start, end in pairwise(marks)]
 
 
 def trainer_of(arm: Arm, base: Path, folder: str, options: argparse.Namespace) -> Any:
@@ -128,15 +132,15 @@ def trainer_of(arm: Arm, base: Path, folder: str, options: argparse.Namespace) -
     return trainer
 
 
-def measure(arm: Arm, base: Path, options: argparse.Namespace) -> list[float]:
-    """Train once and return the seconds of each step."""
+def measure(arm: Arm, base: Path, options: argparse.Namespace) -> list[tuple[float, float]]:
+    """Train once and return the seconds (wall, processor) of each block of steps."""
     with tempfile.TemporaryDirectory() as folder:
         trainer, clock = trainer_of(arm, base, folder, options), Clock()
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(clock)
         gc.collect()
         trainer.train()
-    return clock.steps()
+    return clock.blocks(options.logging_steps)
 
 
 def interval(values: list[float], rng: random.Random, draws: int = 2000) -> tuple[float, float]:
@@ -149,9 +153,9 @@ def run(options: argparse.Namespace, say: Callable[[str], None]) -> dict[str, An
     """Measure every arm and return the table's numbers."""
     base = options.model or tiny.base_model()
     arms = [a for a in ARMS if not options.only or any(word in a.name for word in options.only)]
-    wanted = {a.baseline for a in arms}
+    wanted = {a.baseline for a in arms if a.baseline}
     arms = [a for a in ARMS if a in arms or a.name in wanted]
-    times: dict[str, list[float]] = {a.name: [] for a in arms}
+    times: dict[str, list[tuple[float, float]]] = {a.name: [] for a in arms}
     for round_ in range(options.rounds):
         turn = round_ % len(arms)
         for arm in [*arms[turn:], *arms[:turn]]:
@@ -159,35 +163,31 @@ def run(options: argparse.Namespace, say: Callable[[str], None]) -> dict[str, An
         say(f"round {round_ + 1} of {options.rounds}")
     rng, rows = random.Random(0), []
     for arm in arms:
-        row: dict[str, Any] = {
-            "arm": arm.name,
-            "median_ms": 1e3 * statistics.median(times[arm.name]),
-        }
-        if arm.baseline is not None:
-            pairs = zip(times[arm.name], times[arm.baseline], strict=True)
-            ratios = [100 * (ours / theirs - 1) for ours, theirs in pairs]
-            low, high = interval(ratios, rng)
-            row |= {
-                "baseline": arm.baseline,
-                "overhead_percent": statistics.median(ratios),
-                "low_percent": low,
-                "high_percent": high,
-            }
+        row: dict[str, Any] = {"arm": arm.name, "baseline": arm.baseline}
+        for i, clock in enumerate(("wall", "processor")):
+            ours = [block[i] for block in times[arm.name]]
+            row[f"{clock}_ms"] = 1e3 * statistics.median(ours) / options.logging_steps
+            if arm.baseline is not None:
+                theirs = [block[i] for block in times[arm.baseline]]
+                ratios = [100 * (x / y - 1) for x, y in zip(ours, theirs, strict=True)]
+                row[f"{clock}_percent"] = [statistics.median(ratios), *interval(ratios, rng)]
         rows.append(row)
     facts = {"torch": torch.__version__, "threads": torch.get_num_threads(), **vars(options)}
-    return {"settings": {k: str(v) for k, v in facts.items()}, "rows": rows, "seconds": times}
+    return {"settings": {k: str(v) for k, v in facts.items()}, "rows": rows, "blocks": times}
 
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Return the numbers as a Markdown table."""
-    lines = ["| arm | median step, ms | over its baseline, % (95 % interval) |", "|---|---|---|"]
+    lines = [
+        "| arm | step, ms | over its baseline, % (95 % interval) | the same, processor time |",
+        "|---|---|---|---|",
+    ]
     for row in rows:
-        over = "baseline"
-        if "baseline" in row:
-            over = "{overhead_percent:+.1f} ({low_percent:+.1f} to {high_percent:+.1f})".format(
-                **row
-            )
-        lines.append(f"| {row['arm']} | {row['median_ms']:.1f} | {over} |")
+        cells = ["baseline", ""]
+        if row["baseline"]:
+            both = (row["wall_percent"], row["processor_percent"])
+            cells = [f"{m:+.1f} ({low:+.1f} to {high:+.1f})" for m, low, high in both]
+        lines.append(f"| {row['arm']} | {row['wall_ms']:.0f} | {cells[0]} | {cells[1]} |")
     return "\n".join(lines)
 
 
@@ -202,12 +202,13 @@ def main() -> None:
     options = parser.parse_args()
     runs.quiet_environment()
     torch.set_num_threads(1)  # as the demo's runs
+    transformers.utils.logging.disable_progress_bar()
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     result = run(options, say=print)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(f"\n{table(result['rows'])}\n\nEvery step: {options.out}")
+    print(f"\n{table(result['rows'])}\n\nEvery block: {options.out}")
 
 
 if __name__ == "__main__":
