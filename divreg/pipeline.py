@@ -114,7 +114,7 @@ class Pipeline:
             wanted = self.contracts[key]
             if wanted.stage != stage:
                 continue
-            inputs = {name: signals[name] for name in wanted.signals}
+            inputs = {name: _beside(x, signals[name]) for name in wanted.signals}
             if isinstance(f, Stateful):
                 state = self.states[key] if learn else copy.deepcopy(self.states[key])
                 y, state = f.update(x, state, **inputs)
@@ -203,6 +203,11 @@ class Pipeline:
                 f"{sorted(self.states)}. Resume with the interventions the run was started with."
             )
         self.boost, self.states = state["boost"], dict(state["methods"])
+
+
+def _beside(x: Tensor, signal: Any) -> Any:
+    """Bring a tensor to the device of ``x``: what is read from texts is made on the CPU."""
+    return signal.to(x.device) if isinstance(signal, Tensor) else signal
 
 
 def _same_kind(key: str, x: Tensor, y: Tensor) -> None:

@@ -29,7 +29,7 @@ from typing import Any, Literal
 
 import yaml
 
-from divreg.compose import Intervention, Linear, blend, contract, is_factory, scheduled
+from divreg.compose import Intervention, Linear, blend, contract, scheduled
 
 
 @dataclass(frozen=True)
@@ -250,11 +250,6 @@ def _bind(f: Intervention, given: dict[str, Any]) -> Intervention:
     dial = values.pop("strength") if blended else 1.0
     schedules = {k: v for k, v in values.items() if isinstance(v, Linear)}
     constants = {k: v for k, v in values.items() if k not in schedules}
-    if schedules and is_factory(f):
-        raise ValueError(
-            f"{known.name} has a memory and reads {next(iter(schedules))!r} once, at the start; "
-            "got a schedule. Schedule its strength instead: strength: {linear: [0, 1, 100]}."
-        )
     built: Any = functools.partial(f, **constants) if constants else f  # pyright: ignore[reportCallIssue, reportArgumentType]
     if blended:
         constant = not isinstance(dial, Linear)

@@ -74,6 +74,8 @@ def test_a_method_with_memory_can_be_named_bound_and_blended():
     plain, bound = spec.methods(["outcome_exploration", {"outcome_exploration": {"strength": 0.5}}])
     assert contract(plain).name == contract(bound).name == "outcome_exploration"
     assert contract(bound).hyper["strength"] == 0.5
+    (rising,) = spec.methods([{"outcome_exploration": {"c": {"linear": [0, 1, 5]}}}])
+    assert {"step", "boost"} <= set(contract(rising).signals)
 
 
 def test_signals_become_functions(mine):
@@ -134,10 +136,6 @@ MISTAKES = {
     "schedule": (
         {"interventions": [{"progrpo": {"alpha": {"cosine": [0, 1, 5]}}}]},
         r"alpha: \{linear: \[from, to, steps\]\}",
-    ),
-    "schedule of a memory": (
-        {"interventions": [{"outcome_exploration": {"c": {"linear": [0, 1, 5]}}}]},
-        "Schedule its strength instead",
     ),
     "signal": ({"signals": {"partitoin": "by_answer"}}, "Did you mean 'partition'"),
     "signals is a list": ({"signals": ["partition"]}, "a mapping"),

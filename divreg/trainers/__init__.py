@@ -1,1 +1,1 @@
-"""TODO-DOC."""
+"""The trainers: TRL's own classes with a pipeline inside; nothing else imports TRL."""

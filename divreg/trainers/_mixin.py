@@ -208,7 +208,7 @@ def _fit(advantages: Tensor, completion_ids: Tensor) -> Tensor:
 def _flat_rows(rollout: Rollout, value: Any) -> Any:
     """Return this process's rows of a signal ``(P, G)``: a tensor ``(n,)`` or a list of ``n``."""
     if isinstance(value, Tensor):
-        return rollout.local(value.flatten(0, 1))
+        return rollout.local(value.flatten(0, 1)).to(rollout.rewards.device)
     flat = [x for row in value for x in row]
     n = len(rollout.local_prompts)
     start = rollout.trainer.accelerator.process_index * n

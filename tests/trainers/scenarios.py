@@ -150,7 +150,7 @@ def run(folder, scenario, output_dir):
         trainer.evaluate()
     digest = hashlib.sha256()
     for _, parameter in sorted(trainer.model.named_parameters()):
-        digest.update(parameter.detach().float().numpy().tobytes())
+        digest.update(parameter.detach().float().cpu().numpy().tobytes())
     logs = [
         {k: v for k, v in row.items() if not any(t in k for t in TIMES)}
         for row in trainer.state.log_history
