@@ -56,6 +56,15 @@ def test_a_recipe_differs_from_its_baseline_in_interventions_only(path):
     assert ours == baseline
 
 
+@pytest.mark.parametrize("path", TINY, ids=ids)
+def test_a_tiny_recipe_has_the_settings_of_the_demo(path):
+    from divreg.tasks import runs
+
+    settings = runs.Run("plain").settings
+    ours = yaml.safe_load(path.read_text())
+    assert {key: ours[key] for key in settings} == settings
+
+
 def train(path, tmp_path, monkeypatch, *words):
     monkeypatch.chdir(tmp_path)
     method = command(path)[1]
