@@ -60,11 +60,14 @@ def sample_probes(
         modes = [(module, module.training) for module in model.modules()]
         model.eval()
         try:
-            for i in range(rank, len(prompts), world):
+            for i in range(rank, -(-len(prompts) // world) * world, world):
+                # Under ZeRO-3 generate() talks to the other processes: all call it equally often.
+                prompt = prompts[i % len(prompts)]
                 torch.manual_seed(seed + i)
-                found, meter = _sample(model, tokenizer, prompts[i], samples, max_tokens)
-                rows += [(i, *row) for row in found]
-                nats, tokens = nats + meter.nats, tokens + meter.tokens
+                found, meter = _sample(model, tokenizer, prompt, samples, max_tokens)
+                if i < len(prompts):
+                    rows += [(i, *row) for row in found]
+                    nats, tokens = nats + meter.nats, tokens + meter.tokens
         finally:
             for module, training in modes:
                 module.training = training
