@@ -196,6 +196,26 @@ def test_a_recipe_trains_in_this_process(method, recipe, tmp_path, capsys):
     assert "divreg report" in out
 
 
+def test_a_local_folder_and_lora_work_as_in_trl(recipe, tmp_path, capsys):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "train.jsonl").write_text('{"prompt": "1+1="}\n{"prompt": "1+2="}\n')
+    lora = {"use_peft": True, "lora_r": 2, "lora_target_modules": ["q_proj", "v_proj"]}
+    path = recipe(dataset_name=str(folder), **lora)
+    code, _, err = divreg("grpo", "--config", path, capsys=capsys)
+    assert code == 0, err
+    assert (tmp_path / "run" / "adapter_model.safetensors").is_file()
+
+
+@pytest.mark.parametrize("method", ["grpo", "rloo"])
+def test_training_help_lists_trls_arguments_and_ours(method, capsys):
+    code, out, _ = divreg(method, "--help", capsys=capsys)
+    assert code == 0
+    assert f"usage: divreg {method}" in out
+    for name in ("--divreg", "--learning_rate", "--reward_funcs", "--accelerate_config"):
+        assert name in out
+
+
 def test_two_processes_train_through_the_launcher(recipe, tmp_path, repo):
     launch = repo / "recipes" / "accelerate_configs" / "cpu2.yaml"
     split = {"num_generations": 8}  # a group straddles the two processes

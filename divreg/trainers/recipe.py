@@ -228,7 +228,14 @@ def build(method: str, parsed: Parsed) -> Any:
 def _parser(method: str) -> _Parser:
     config_class = _trainer(method).config_class
     kinds: list[Any] = [RecipeArguments, config_class, ModelConfig, DatasetMixtureConfig]
-    return _Parser(kinds, prog=f"divreg {method}")
+    return _Parser(
+        kinds,
+        prog=f"divreg {method}",
+        usage=f"divreg {method} --config RECIPE.yaml [--KEY VALUE ...]",
+        description=f"Train with {method.upper()} from a recipe: TRL's keys and `divreg:`. Every "
+        "key of the file can be given here as well, and wins. Arguments of `accelerate launch` "
+        "(--num_processes 4, --accelerate_config zero2) start that many processes.",
+    )
 
 
 def _trainer(method: str) -> Any:
