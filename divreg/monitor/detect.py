@@ -112,9 +112,10 @@ class Alert:
 
     def lines(self) -> list[str]:
         """Return the alert as it is printed: the line, then the three."""
-        rest = [f"why: {self.why}", f"not: {self.not_what}", f"try: {self.try_what}"]
-        if self.last_healthy:
-            rest[-1] += f" | last healthy checkpoint: {self.last_healthy}"
+        tried = self.try_what
+        if self.last_healthy and self.last_healthy not in tried:
+            tried += f" | last healthy checkpoint: {self.last_healthy}"
+        rest = [f"why: {self.why}", f"not: {self.not_what}", f"try: {tried}"]
         return [self.message, *(line for line in rest if line[5:])]
 
     def as_event(self) -> dict[str, Any]:
@@ -286,7 +287,7 @@ class Detector:
         return True
 
     def _alert(self, kind: str, step: int, found: dict[str, float]) -> Alert:
-        words = diagnose.explain(kind, found, self.series, self.advice)
+        words = diagnose.explain(kind, found, self.series, self.advice, self.last_healthy)
         return Alert(
             step=step,
             kind=kind,

@@ -98,7 +98,11 @@ def missing(known: Mapping[str, Any]) -> list[str]:
 
 
 def explain(
-    kind: str, found: Mapping[str, float], series: Mapping[str, Any], advice: str = "grpo"
+    kind: str,
+    found: Mapping[str, float],
+    series: Mapping[str, Any],
+    advice: str = "grpo",
+    checkpoint: str | None = None,
 ) -> dict[str, str]:
     """Write an alert: ``message``, ``why``, ``not_what`` and ``try_what``, a line each.
 
@@ -107,6 +111,7 @@ def explain(
         found: The detector's evidence.
         series: For each signal an object with its baseline ``mean`` and its present value ``now``.
         advice: Whose settings to name: ``grpo``, ``rloo``, ``sft`` or ``dpo``.
+        checkpoint: The last healthy checkpoint, if there is one.
     """
     story = _Story(found, series)
     message, why = getattr(story, kind)()
@@ -117,7 +122,7 @@ def explain(
         "message": message,
         "why": why,
         "not_what": ", ".join(story.exclusions(kind)),
-        "try_what": _try(kind, found, advice),
+        "try_what": _try(kind, found, advice, checkpoint),
     }
 
 
@@ -155,14 +160,20 @@ class _Story:
             parts.append(f"k samples are worth {-worth:.0%} fewer independent ones")
         return ", ".join(p for p in parts if p)
 
+    def repeats(self) -> str:
+        return self.joined(
+            self.moved("dup_frac", "completions that repeat another of their group"),
+            self.moved("distinct_ngrams", "distinct bigrams per bigram"),
+        )
+
     def narrowing(self) -> tuple[str, str]:
-        return f"diversity is narrowing: {self.variety()}", self.support() or self.variety()
+        return f"diversity is narrowing: {self.variety()}", self.support() or self.repeats()
 
     def collapsed(self) -> tuple[str, str]:
         if self.level("identical_frac") >= 0.3:
             said = f"{self.level('identical_frac'):.0%} of groups say one and the same text"
             return f"diversity has collapsed: {said}", self.joined(self.variety(), self.support())
-        return f"diversity has collapsed: {self.variety()}", self.support() or self.variety()
+        return f"diversity has collapsed: {self.variety()}", self.support() or self.repeats()
 
     def exploding(self) -> tuple[str, str]:
         parts = (
@@ -233,13 +244,14 @@ class _Story:
         return ", ".join(p for p in parts if p)
 
 
-def _try(kind: str, found: Mapping[str, float], advice: str) -> str:
+def _try(kind: str, found: Mapping[str, float], advice: str, checkpoint: str | None) -> str:
     """Name settings that can be typed, of the trainer that is running."""
+    back = f"go back to {checkpoint}" if checkpoint else "start again"
     if kind == "seed_bug":
         return "one seed per process: set_seed(seed, device_specific=True); with vLLM seed=None"
     if kind == "stalled":
         return _try_stalled(found)
-    return _TRY[advice][kind]
+    return _TRY[advice][kind].format(back=back)
 
 
 def _try_stalled(found: Mapping[str, float]) -> str:
@@ -250,7 +262,6 @@ def _try_stalled(found: Mapping[str, float]) -> str:
     return "easier prompts | num_generations twice as large | a few SFT steps on solutions first"
 
 
-_BACK = "go back to the last healthy checkpoint"
 _RL = {
     "saturated": "harder prompts | drop prompts that are always solved | stop here",
 }
@@ -259,28 +270,28 @@ _TRY: dict[str, dict[str, str]] = {
         **_RL,
         "narrowing": "DiverseGRPOTrainer (same arguments) | entropy_coef=0.003 | "
         "learning_rate halved | off-policy: epsilon_high=0.28",
-        "collapsed": f"{_BACK} with DiverseGRPOTrainer (same arguments) | learning_rate halved",
-        "exploding": f"{_BACK} | entropy_coef=0.0 or a tenth | learning_rate halved | beta=0.01",
+        "collapsed": "{back} with DiverseGRPOTrainer (same arguments) | learning_rate halved",
+        "exploding": "{back} | entropy_coef=0.0 or a tenth | learning_rate halved | beta=0.01",
     },
     "rloo": {
         **_RL,
         "narrowing": "DiverseRLOOTrainer (same arguments) | beta=0.1 | learning_rate halved | "
         "off-policy: epsilon_high=0.28",
-        "collapsed": f"{_BACK} with DiverseRLOOTrainer (same arguments) | learning_rate halved",
-        "exploding": f"{_BACK} | learning_rate halved | beta=0.1",
+        "collapsed": "{back} with DiverseRLOOTrainer (same arguments) | learning_rate halved",
+        "exploding": "{back} | learning_rate halved | beta=0.1",
     },
     "sft": {
         "narrowing": "fewer epochs (num_train_epochs=1) | learning_rate halved | more answers per "
         "prompt in the data",
-        "collapsed": f"{_BACK} | num_train_epochs=1 | learning_rate halved",
-        "exploding": f"{_BACK} | learning_rate halved | warmup_steps=100 | max_grad_norm=0.5",
+        "collapsed": "{back} | num_train_epochs=1 | learning_rate halved",
+        "exploding": "{back} | learning_rate halved | warmup_steps=100 | max_grad_norm=0.5",
         "saturated": "stop here",
     },
     "dpo": {
         "narrowing": 'beta=0.2 or higher | loss_type=["sigmoid", "sft"] | '
         'f_divergence_type="js_divergence" | learning_rate halved',
-        "collapsed": f'{_BACK} | beta=0.5 | loss_type=["sigmoid", "sft"] | learning_rate halved',
-        "exploding": f"{_BACK} | beta=0.5 | learning_rate halved",
+        "collapsed": '{back} | beta=0.5 | loss_type=["sigmoid", "sft"] | learning_rate halved',
+        "exploding": "{back} | beta=0.5 | learning_rate halved",
         "saturated": "stop here",
     },
 }
