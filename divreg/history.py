@@ -7,12 +7,14 @@ is missing is named in words. Writing is in :mod:`divreg.records`.
 import json
 import math
 import os
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 SCHEMA = 1
+MANY = 64  # groups of a step
 EVIDENCE_IN_LOGS = {  # TRL's scalars, by the names that the detector knows
     "entropy": "entropy",
     "completions/mean_length": "completions/mean_length",
@@ -52,9 +54,16 @@ class History:
         return next((m for m in ("train", "probe", "eval") if m in seen), "train")
 
     @property
+    def judged(self) -> list[dict[str, Any]]:
+        """The steps of the run's :attr:`mode`: evaluations, for one, are kept apart."""
+        mode = self.mode
+        return [row for row in self.steps if row.get("mode", "train") == mode]
+
+    @property
     def completion_steps(self) -> list[int]:
         """The steps whose completions are on disk, ascending, in the run's :attr:`mode`."""
-        return sorted(step for mode, step in self.parts if mode == self.mode)
+        wanted = self.mode
+        return sorted(step for mode, step in self.parts if mode == wanted)
 
     def completions(self, step: int, mode: str | None = None) -> dict[str, list[Any]]:
         """Read the completions of one step as equally long lists; empty when there are none."""
@@ -134,6 +143,9 @@ def _apply(history: History, event: dict[str, Any], directory: Path, known: dict
         ids = event.get("groups", {}).get("prompt_id")
         if ids:  # the same prompt comes back many times: keep one string of each
             event["groups"]["prompt_id"] = [known.setdefault(i, i) for i in ids]
+            means: Any = event["groups"].get("reward_mean") or [None]
+            if len(means) > MANY and None not in means:  # a quarter of the memory of a list
+                event["groups"]["reward_mean"] = array("d", means)
         getattr(history, _LISTS[kind]).append(event)
     elif kind == "checkpoint":
         history.checkpoints = [c for c in history.checkpoints if c.get("step") != step] + [event]
@@ -169,25 +181,13 @@ def merged(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def entropy_of(history: History) -> dict[int, float]:
     """Mean token entropy in nats by step: what the trainer logged, zero excepted (Unsloth's)."""
     found = {}
+    for row in history.judged:
+        found[row["step"]] = (row.get("signals") or {}).get("entropy")
     for row in history.logs:
-        value = (row.get("logs") or {}).get("entropy")
-        if (
-            row.get("mode", "train") == "train"
-            and isinstance(value, (int, float))
-            and value
-            and math.isfinite(value)
-        ):
-            found[row["step"]] = float(value)
-    for row in history.steps:
-        value = (row.get("signals") or {}).get("entropy")
-        if (
-            row.get("mode", "train") == history.mode
-            and isinstance(value, (int, float))
-            and value
-            and math.isfinite(value)
-        ):
-            found.setdefault(row["step"], float(value))
-    return found
+        if row.get("mode", "train") == "train" and (row.get("logs") or {}).get("entropy"):
+            found[row["step"]] = row["logs"]["entropy"]
+    known = {s: v for s, v in found.items() if isinstance(v, (int, float)) and v}
+    return {step: float(known[step]) for step in sorted(known) if math.isfinite(known[step])}
 
 
 def _missing(history: History) -> list[str]:
@@ -222,18 +222,17 @@ def replay(history: History) -> tuple[list[dict[str, Any]], list[str]]:
     detector = Detector(on_probes=history.mode == "probe", reference=reference, **settings)
     logged = {r["step"]: r["logs"] for r in history.logs if r.get("mode", "train") == "train"}
     alerts = []
-    for row in history.steps:
-        if row.get("mode", "train") != history.mode:
-            continue
+    checkpoints = [(c["step"], c.get("path")) for c in history.checkpoints]
+    for row in history.judged:
         logs = logged.get(row["step"]) or {}
         signals = {ours: logs.get(theirs) for theirs, ours in EVIDENCE_IN_LOGS.items()}
         signals |= row.get("signals") or {}
         numbers = {k: v for k, v in signals.items() if isinstance(v, (int, float))}
         if not numbers.get("entropy"):  # Unsloth logs exactly 0
             numbers.pop("entropy", None)
-        healthy = [c["path"] for c in history.checkpoints if c["step"] < row["step"]]
-        if not detector.suspicious and healthy:
-            detector.last_healthy = healthy[-1]
+        while checkpoints and checkpoints[0][0] < row["step"]:
+            _, saved = checkpoints.pop(0)
+            detector.last_healthy = detector.last_healthy if detector.suspicious else saved
         alerts += [alert.as_event() for alert in detector.update(row["step"], numbers)]
     return alerts, list(detector.raised)
 

@@ -60,7 +60,7 @@ def _run(history: History, name: str) -> dict[str, Any]:
     replayed, standing = replay(history)
     alerts = history.alerts or replayed
     if alerts and not replayed:  # the monitor saw more than it recorded
-        standing = [alerts[-1]["kind"]]
+        standing = [alerts[-1].get("kind", "")]
     verdict = judge(history, windows, changes, standing)
     return {
         "name": name,
@@ -108,7 +108,7 @@ def _names(paths: list[Path]) -> list[str]:
 
 
 def _extent(history: History) -> dict[str, Any]:
-    steps = [row["step"] for row in history.steps if row.get("mode", "train") == history.mode]
+    steps = [row["step"] for row in history.judged]
     steps = steps or [row["step"] for row in history.logs]
     return {
         "first": min(steps, default=0),
@@ -134,9 +134,9 @@ def _evaluation(history: History, k: int | None) -> list[dict[str, Any]]:
 def _zero_variance(history: History) -> dict[str, Any] | None:
     """Shares of the groups whose rewards are all equal, by cause and step."""
     steps, rows = [], []
-    for row in history.steps:
+    for row in history.judged:
         causes = (row.get("groups") or {}).get("zero_variance")
-        if causes and row.get("mode", "train") == history.mode:
+        if causes:
             counts = Counter(cause for cause in causes if cause)
             steps.append(row["step"])
             rows.append({c: n / len(causes) for c, n in counts.items()})

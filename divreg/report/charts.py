@@ -112,7 +112,7 @@ def line_chart(
         xs, ys = binned(line.steps, line.values)
         drawn.append(_Drawn(line, xs, ys, smoothed(ys)))
     values = [y for d in drawn for y in d.raw] or [1.0]
-    grid = ticks(min(0.0, *values), top if top is not None else max(*values, 1e-9))
+    grid = ticks(min(0.0, *values), top if top is not None else max(values))
     box = Box(steps, (grid[0], grid[-1]))
     body = [*axes(box, grid, unit), *marks_along(box, marks)]
     if shade and len(drawn) > 1:

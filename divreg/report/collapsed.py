@@ -46,9 +46,9 @@ def collapsed_groups(history: History, windows: Windows | None) -> dict[str, Any
 def _places(history: History, first: int, last: int):
     """Where whole groups with texts are: (step, index of the group, prompt, distinct share)."""
     known = set(history.completion_steps)
-    for row in history.steps:
+    for row in history.judged:
         step, groups = row["step"], row.get("groups") or {}
-        if step not in known or row.get("mode", "train") != history.mode:
+        if step not in known:
             continue
         if not first <= step <= last or row.get("groups_of"):  # sampled rows lost their index
             continue

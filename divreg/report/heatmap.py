@@ -16,8 +16,7 @@ def heatmap(history: History) -> dict[str, Any] | None:
     Where prompts come back, a row is a prompt and the rows that lost most stand on top. Where they
     do not, a row is a rank: each column's groups from the most to the least varied.
     """
-    cells = list(_cells(history))
-    steps = sorted({step for step, _, _ in cells})
+    steps = sorted({step for step, _, _ in _cells(history)})
     if len(steps) < 2:
         return None
     width = min(COLUMNS, len(steps))
@@ -26,11 +25,14 @@ def heatmap(history: History) -> dict[str, Any] | None:
     for step in steps:
         bounds[column[step]].append(step)
     spread: dict[str, set[int]] = {}
-    for step, prompt, _ in cells:
+    for step, prompt, _ in _cells(history):
         spread.setdefault(prompt, set()).add(column[step])
-    often = {p for p, cols in spread.items() if len(cols) >= max(3, width // 8)}
+    often = {p for p, columns in spread.items() if len(columns) >= max(3, width // 8)}
     by_prompt = len(often) >= 4
-    rows = _by_prompt(cells, column, width, often) if by_prompt else _by_rank(cells, column, width)
+    if by_prompt:
+        rows = _by_prompt(history, column, width, often)
+    else:
+        rows = _by_rank(history, column, width)
     texts = _texts(history, {label for label, _ in rows}) if by_prompt else {}
     common = _common(list(texts.values()))
     return {
@@ -64,10 +66,8 @@ def _common(texts: list[str]) -> int:
 
 
 def _cells(history: History):
-    for row in history.steps:
+    for row in history.judged:
         groups = row.get("groups") or {}
-        if row.get("mode", "train") != history.mode:
-            continue
         ids, sizes, counts = (groups.get(k) or [] for k in ("prompt_id", "size", "distinct"))
         for prompt, size, count in zip(ids, sizes, counts, strict=False):
             if size and count is not None:
@@ -75,11 +75,11 @@ def _cells(history: History):
 
 
 def _by_prompt(
-    cells: list[tuple[int, str, float]], column: dict[int, int], width: int, often: set[str]
+    history: History, column: dict[int, int], width: int, often: set[str]
 ) -> list[tuple[str, list[float | None]]]:
     sums: dict[str, list[float]] = {p: [0.0] * width for p in often}
     counts: dict[str, list[int]] = {p: [0] * width for p in often}
-    for step, prompt, value in cells:
+    for step, prompt, value in _cells(history):
         if prompt in often:
             sums[prompt][column[step]] += value
             counts[prompt][column[step]] += 1
@@ -100,17 +100,26 @@ def _lost(values: list[float | None]) -> float:
 
 
 def _by_rank(
-    cells: list[tuple[int, str, float]], column: dict[int, int], width: int
+    history: History, column: dict[int, int], width: int
 ) -> list[tuple[str, list[float | None]]]:
-    seen: list[list[float]] = [[] for _ in range(width)]
-    for step, _, value in cells:
-        seen[column[step]].append(value)
-    per_step = Counter(step for step, _, _ in cells)
+    seen: list[Counter[float]] = [Counter() for _ in range(width)]
+    per_step: Counter[int] = Counter()
+    for step, _, value in _cells(history):
+        seen[column[step]][value] += 1
+        per_step[step] += 1
     height = min(ROWS, max(4, max(per_step.values())))
-    ordered = [sorted(values, reverse=True) for values in seen]
     rows = []
     for i in range(height):
-        q = i / (height - 1)
         label = "most varied" if i == 0 else "least varied" if i == height - 1 else ""
-        rows.append((label, [v[round(q * (len(v) - 1))] if v else None for v in ordered]))
+        rows.append((label, [_quantile(values, i / (height - 1)) for values in seen]))
     return rows
+
+
+def _quantile(values: Counter[float], q: float) -> float | None:
+    """The value at share ``q`` of the way from the highest to the lowest."""
+    left = round(q * (values.total() - 1))
+    for value in sorted(values, reverse=True):
+        left -= values[value]
+        if left < 0:
+            return value
+    return None

@@ -200,7 +200,7 @@ class Windows:
 
 def windows_of(history: History) -> Windows | None:
     """The two stretches that are compared; None where there are too few steps."""
-    steps = sorted(row["step"] for row in history.steps if row.get("mode", "train") == history.mode)
+    steps = sorted(row["step"] for row in history.judged)
     if not steps:
         steps = sorted({row["step"] for row in history.logs})
     if len(steps) < FEWEST:

@@ -62,8 +62,8 @@ def ticks(low: float, high: float, count: int = 4) -> list[float]:
     >>> ticks(0, 13)
     [0.0, 5.0, 10.0, 15.0]
     """
-    span = (high - low) or 1.0
-    raw = span / count
+    high = high if high > low else low + 1.0
+    raw = (high - low) / count
     size = 10.0 ** math.floor(math.log10(raw))
     step = next(m * size for m in (1, 2, 2.5, 5, 10) if m * size >= raw * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
@@ -171,10 +171,14 @@ def _alerts_along(box: Box, alerts: list[dict[str, Any]]) -> list[Markup]:
         if outside or any(abs(x - t) < 17 for t in taken):
             continue
         taken.append(x)
+        says = f"alert {alert['number']}, step {alert['step']}: {alert.get('message', '')}"
         parts.append(
             tag(
                 "g",
-                tag("title", f"alert {alert['number']}, step {alert['step']}: {alert['message']}"),
+                tag(
+                    "title",
+                    f"alert {alert['number']}, step {alert['step']}: {alert.get('message', '')}",
+                ),
                 tag("path", d=f"M{short(x)} {box.top}V{box.bottom}"),
                 tag("path", class_="flag", d=f"M{short(x)} {box.top - 20}l10 18h-20z"),
                 tag("text", alert["number"], x=x, y=box.top - 5, text_anchor="middle"),

@@ -10,6 +10,7 @@ from typing import Any
 
 from divreg.history import open_run
 from divreg.records import plain
+from divreg.report.inert import visible
 
 MOST = 4  # runs in one page: colours and dashes that can be told apart
 
@@ -97,10 +98,9 @@ def _summary(report: dict[str, Any], html: Path) -> str:
         lines.append(f"{run['name']}: {verdict['word']}. {verdict['means']}")
         lines.append(f"  {verdict['sentence']}")
         if run["alerts"]:
-            last = run["alerts"][-1]
-            lines.append(
-                f"  {len(run['alerts'])} alerts, the last at step {last['step']}: {last['message']}"
-            )
+            last, count = run["alerts"][-1], len(run["alerts"])
+            alerts = "1 alert" if count == 1 else f"{count} alerts, the last"
+            lines.append(f"  {alerts} at step {last['step']}: {last.get('message', '')}")
         lines += [f"  missing: {says}" for says in run["missing"]]
         lines += [f"  note: {says}" for says in run["notes"]]
         if run["other_runs"]:
@@ -110,4 +110,5 @@ def _summary(report: dict[str, Any], html: Path) -> str:
         if run["torn_lines"]:
             lines.append(f"  note: {run['torn_lines']} torn lines were skipped")
     lines += [f"compare with care: {says}" for says in report["cautions"]]
-    return "\n".join([*lines, f"report: {html}"])
+    # A terminal obeys control characters, so none of a record gets there.
+    return "\n".join(map(visible, [*lines, f"report: {html}"]))
