@@ -104,7 +104,7 @@ def evaluate(
     Args:
         model: The model; it is put in evaluation mode.
         names: Its tokenizer.
-        numbers: The target numbers; default, the 30 held-out ones.
+        numbers: The target numbers; default, the 14 held-out ones.
         samples: Samples per number, at least ``k``.
         k: The budget that the score speaks of.
         max_tokens: Longest answer, in tokens.
@@ -124,8 +124,11 @@ def evaluate(
         distinct_correct=_mean(expected_distinct(r, samples, k) for r in right),
         entropy_nats=entropy,
         distinct_ngrams=_mean(
-            (distinct_n([" ".join(t) for t in texts[:k]], 2)
-             + distinct_n([" ".join(t) for t in texts[:k]], 3)) / 2
+            (
+                distinct_n([" ".join(t) for t in texts[:k]], 2)
+                + distinct_n([" ".join(t) for t in texts[:k]], 3)
+            )
+            / 2
             for texts in groups
         ),
         targets=len(numbers),

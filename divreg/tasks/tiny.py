@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
@@ -35,19 +35,20 @@ class Recipe:
     layers: int = 3
     heads: int = 4
     feedforward: int = 344
-    examples: int = 90_000
+    examples: int = 64_000
     batch: int = 64
     learning_rate: float = 3e-3
-    clean: float = 0.8
+    matrix_learning_rate: float = 0.02
+    clean: float = 0.85
     """Share of the examples, from the start, without noise: it learns what is right first."""
-    noise: float = 0.2
+    noise: float = 0.45
     """Share of training examples whose target number is not what the expression is worth."""
     spread: float = 0.05
     seed: int = 0
 
     @property
     def hash(self) -> str:
-        """Eight hex digits that change with the recipe, the torch release or this file's version."""
+        """Eight hex digits that change with the recipe, the release of torch or ``_VERSION``."""
         facts = {**asdict(self), "version": _VERSION, "torch": torch.__version__}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
 
@@ -70,13 +71,11 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 _SHAPES = {
     "{}*{}": 1,
-    "{}+{}+{}": 4,
-    "{}*{}+{}": 5,
-    "{}*{}-{}": 5,
+    "{}+{}+{}": 2,
+    "{}*{}+{}": 6,
+    "{}*{}-{}": 6,
     "({}+{})*{}": 4,
     "({}-{})*{}": 2,
-    "({}+{})*{}-{}": 6,
-    "({}+{})*{}+{}": 6,
 }
 """How solutions look: one-digit numbers in these shapes, with their relative frequency."""
 
@@ -103,7 +102,8 @@ def examples(recipe: Recipe) -> list[str]:
         target = rng.choice(expressions.TARGETS)
         shapes, weights = zip(*known[target], strict=True)
         text = rng.choice(rng.choices(shapes, weights)[0])
-        texts.append(expressions.prompt(rng.choice(expressions.TARGETS) if noisy else target) + text)
+        asked = rng.choice(expressions.TARGETS) if noisy else target
+        texts.append(expressions.prompt(asked) + text)
     return texts
 
 
@@ -155,23 +155,43 @@ def _train(
     progress: Callable[[int, int], Any] | None,
 ) -> None:
     steps = len(ids) // recipe.batch
-    optimizer = torch.optim.AdamW(
-        model.parameters(), recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, recipe.learning_rate, total_steps=steps, pct_start=0.1
-    )
+    matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
+    chosen = {id(p) for p in matrices}
+    others = [p for p in model.parameters() if id(p) not in chosen]
+    adam = torch.optim.AdamW(others, betas=(0.9, 0.98), weight_decay=0.0)
+    momenta = [torch.zeros_like(p) for p in matrices]
     model.train()
     for step in range(steps):
+        pace = min(1.0, (step + 1) / 50, (steps - step) / (0.4 * steps))
         rows = slice(step * recipe.batch, (step + 1) * recipe.batch)
         loss = model(input_ids=ids[rows], labels=labels[rows]).loss
-        optimizer.zero_grad()
+        model.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
+        adam.param_groups[0]["lr"] = pace * recipe.learning_rate
+        adam.step()
+        with torch.no_grad():
+            for parameter, momentum in zip(matrices, momenta, strict=True):
+                momentum.lerp_(cast(torch.Tensor, parameter.grad), 0.05)
+                update = cast(torch.Tensor, parameter.grad).lerp(momentum, 0.95)
+                parameter.sub_(_orthogonal(update), alpha=pace * recipe.matrix_learning_rate)
         if progress:
             progress(step + 1, steps)
+
+
+def _orthogonal(update: torch.Tensor) -> torch.Tensor:
+    """Bring all singular values of an update near 1: learns twice as much from the same data.
+
+    Source:
+        Jordan et al., Muon, 2024: five Newton-Schulz steps with its quintic's coefficients.
+    """
+    x = update.T if update.shape[0] > update.shape[1] else update
+    x = x / (x.norm() + 1e-7)
+    for _ in range(5):
+        square = x @ x.T
+        x = 3.4445 * x + (-4.775 * square + 2.0315 * square @ square) @ x
+    x = x.T if update.shape[0] > update.shape[1] else x
+    return x * max(1.0, update.shape[0] / update.shape[1]) ** 0.5
 
 
 def cache_directory() -> Path:

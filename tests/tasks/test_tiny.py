@@ -1,0 +1,134 @@
+"""The tiny model of the demo: its data, its cache, and a build small enough for a test."""
+
+import random
+from collections import Counter
+
+import pytest
+import torch
+
+from divreg.tasks import expressions, tiny
+from divreg.tasks.evaluate import evaluate, expected_distinct, sample
+
+SMALL = tiny.Recipe(hidden=16, layers=1, heads=2, feedforward=32, examples=1280, batch=64)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("DIVREG_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_demo_model_has_about_0_6_million_parameters():
+    model = tiny._new_model(tiny.Recipe(), tiny.tokenizer())
+    assert 550_000 < sum(p.numel() for p in model.parameters()) < 650_000
+
+
+def test_tokenizer_reads_characters_and_gives_them_back():
+    names = tiny.tokenizer()
+    ids = names.encode("24=(1+5)*4/2-3<eos>")
+    assert len(ids) == 15
+    assert ids[-1] == names.eos_token_id
+    assert names.decode(ids, skip_special_tokens=True) == "24=(1+5)*4/2-3"
+    assert names.encode("é") == [names.unk_token_id]
+
+
+def test_every_enumerated_solution_is_right_and_each_number_has_several():
+    known = tiny.solutions()
+    assert set(known) == set(expressions.TARGETS)
+    for target, shapes in known.items():
+        texts = [t for group, _ in shapes for t in group]
+        assert all(expressions.is_correct(t, target) for t in random.Random(0).sample(texts, 5))
+        assert len({expressions.answer(t) for t in texts}) >= 5
+
+
+def test_early_examples_are_right_and_late_ones_are_noisy():
+    recipe = tiny.Recipe(examples=2000)
+    right = []
+    for text in tiny.examples(recipe):
+        asked, text = text.split("=")
+        right.append(expressions.is_correct(text, int(asked)))
+    clean = int(recipe.clean * len(right))
+    assert all(right[:clean])
+    noisy = 1 - sum(right[clean:]) / len(right[clean:])
+    assert abs(noisy - recipe.noise) < 0.1
+
+
+def test_recipe_hash_changes_with_every_field():
+    changed = [tiny.Recipe(**{name: getattr(tiny.Recipe(), name) + 1}) for name in vars(SMALL)]
+    hashes = Counter(r.hash for r in [tiny.Recipe(), *changed])
+    assert max(hashes.values()) == 1
+
+
+def test_model_is_built_once_then_cached_and_same_recipe_gives_same_weights(cache):
+    steps = []
+    folder = tiny.base_model(SMALL, progress=lambda done, total: steps.append((done, total)))
+    assert folder.parent == cache
+    assert steps[-1] == (20, 20)
+    assert tiny.base_model(SMALL, progress=lambda *_: pytest.fail("built again")) == folder
+    model, names = tiny.load(folder)
+    again = tiny.build(SMALL)
+    assert all(
+        torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True)
+    )
+    assert names.eos_token_id == model.config.eos_token_id
+    assert [p.name for p in cache.iterdir()] == [folder.name]
+
+
+def test_interrupted_build_leaves_nothing_behind(cache):
+    def interrupt(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tiny.base_model(SMALL, progress=interrupt)
+    assert list(cache.iterdir()) == []
+    assert tiny.cached(SMALL) is None
+
+
+def test_losing_the_race_to_build_returns_the_winner_s_model(cache):
+    def another_process_finishes(done, total):
+        if done == total:
+            winner = tiny._folder(SMALL)
+            winner.mkdir()
+            (winner / "config.json").write_text("{}")
+
+    folder = tiny.base_model(SMALL, progress=another_process_finishes)
+    assert (folder / "config.json").read_text() == "{}"
+    assert [p.name for p in cache.iterdir()] == [folder.name]
+
+
+def test_cached_sampling_agrees_with_a_full_forward_pass():
+    """The entropy of every sampled token, again without a key-value cache."""
+    torch.manual_seed(0)
+    names = tiny.tokenizer()
+    model = tiny._new_model(SMALL, names).eval()
+    texts, entropy = sample(model, names, [24, 35], samples=4, max_tokens=5, seed=3)
+    assert [len(group) for group in texts] == [4, 4]
+    torch.manual_seed(99)  # the sampling has a generator of its own
+    assert sample(model, names, [24, 35], samples=4, max_tokens=5, seed=3) == (texts, entropy)
+    from divreg.tasks.evaluate import _continue
+
+    prompts = torch.tensor([names.encode("24=")] * 6)
+    with torch.inference_mode():
+        drawn, entropies, alive = _continue(model, prompts, 5, torch.Generator().manual_seed(0))
+        logits = model(input_ids=torch.cat([prompts, drawn], dim=1)).logits[:, 2:-1]
+    logprob = logits.log_softmax(-1)
+    expected = -(logprob.exp() * logprob).sum(-1)
+    torch.testing.assert_close(entropies[alive], expected[alive], rtol=1e-4, atol=1e-5)
+
+
+def test_expected_distinct_agrees_with_drawing_subsets():
+    answers = ["a"] * 5 + ["b"] * 2 + ["c"]
+    pool = answers + [None] * 4
+    rng = random.Random(0)
+    drawn = [len({a for a in rng.sample(pool, 6) if a}) for _ in range(20_000)]
+    assert abs(expected_distinct(answers, len(pool), 6) - sum(drawn) / len(drawn)) < 0.02
+
+
+def test_score_of_a_model_that_always_gives_one_answer(monkeypatch):
+    from divreg.tasks import evaluate as module
+
+    monkeypatch.setattr(module, "sample", lambda *_, **__: ([["3*8"] * 64, ["1+1"] * 64], 0.0))
+    names = tiny.tokenizer()
+    model = tiny._new_model(SMALL, names)
+    score = evaluate(model, names, numbers=[24, 25], samples=64)
+    assert (score.pass_at_1, score.pass_at_k, score.distinct_correct) == (0.5, 0.5, 0.5)

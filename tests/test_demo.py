@@ -1,0 +1,114 @@
+"""``divreg demo``: its console, its table, its resuming; the trainings themselves are few steps."""
+
+import argparse
+import json
+import subprocess
+import sys
+
+import pytest
+from rich.console import Console
+
+from divreg import demo
+from divreg.tasks import runs, tiny
+
+SMALL = tiny.Recipe(hidden=16, layers=1, heads=2, feedforward=32, examples=1280, batch=64)
+
+
+@pytest.fixture
+def small_base(tmp_path, monkeypatch):
+    monkeypatch.setenv("DIVREG_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(tiny, "Recipe", lambda: SMALL)
+    return tiny.base_model(SMALL)
+
+
+def arguments(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    demo.add_arguments(parser)
+    return parser.parse_args(words)
+
+
+def line(row: str, seed: int, distinct: float) -> dict:
+    return {
+        "row": row, "seed": seed, "pass_at_1": 0.5, "pass_at_k": 1.0,
+        "distinct_correct": distinct, "entropy_nats": 0.4, "distinct_ngrams": 0.2,
+        "learning_rate": runs.LEARNING_RATE, "targets": 14, "samples": 128, "k": 32,
+    }  # fmt: skip
+
+
+def test_one_seed_trains_both_ways_and_ends_with_the_table_and_the_report(small_base, tmp_path):
+    console = Console(record=True, width=110)
+    assert demo.run(output_dir=tmp_path / "out", steps=6, console=console) == 0
+    text = console.export_text()
+    for words in ("base", "plain GRPO", "diverse", "pass@1", "distinct correct", "report.html"):
+        assert words in text
+    for folder in ("plain", "diverse"):
+        assert (tmp_path / "out" / folder / "divreg" / "events.jsonl").exists()
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "DiverseGRPOTrainer" in page
+
+
+def test_a_finished_run_is_not_trained_again_and_changed_settings_are(monkeypatch, tmp_path):
+    trained = []
+
+    def score(run, base, folder, callbacks=()):
+        trained.append(run)
+        folder.mkdir(parents=True, exist_ok=True)
+        return {**line(run.row, run.seed, 3.0), "hash": run.hash(base.name)}
+
+    monkeypatch.setattr(runs, "score", score)
+    base, folder = tmp_path / "base-1", tmp_path / "run"
+    first = runs.score_once(runs.Run("plain", 0, 5), base, folder)
+    assert runs.score_once(runs.Run("plain", 0, 5), base, folder) == first
+    assert len(trained) == 1
+    runs.score_once(runs.Run("plain", 0, 6), base, folder)
+    runs.score_once(runs.Run("plain", 0, 6), tmp_path / "base-2", folder)
+    assert len(trained) == 3
+    assert [p.name for p in folder.iterdir()] == ["result.json"]
+
+
+def test_table_names_the_best_entropy_bonus_and_standard_errors(monkeypatch, tmp_path):
+    def train_all(console, jobs, base, processes):
+        best = runs.ENTROPY[2].name
+        return [
+            line(job.row, job.seed, 5.0 + job.seed if job.row == best else 2.0 + job.seed)
+            for job, _ in jobs
+        ]
+
+    monkeypatch.setattr(demo, "_train_all", train_all)
+    monkeypatch.setattr(demo, "_base_model", lambda console: tmp_path)
+    monkeypatch.setattr(demo, "_base_score", lambda base: line("base", 0, 9.0))
+    console = Console(record=True, width=140)
+    assert demo.run(seeds=3, output_dir=tmp_path, console=console) == 0
+    text = console.export_text()
+    assert f"{runs.ENTROPY[2].label} (best of 5)" in text
+    assert "6.0 ± 0.6" in text
+    written = json.loads((tmp_path / "table.json").read_text())
+    assert len(written["runs"]) == 3 * len(runs.ROWS)
+
+
+def test_interrupting_says_how_to_go_on(monkeypatch, tmp_path):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo, "_table", interrupted)
+    console = Console(record=True, width=110)
+    assert demo.run(seeds=5, output_dir=tmp_path, console=console) == 130
+    assert "Type the same command once more" in console.export_text()
+
+
+@pytest.mark.parametrize("words", [("--seeds", "0"), ("--steps", "-1"), ("--processes", "0")])
+def test_bad_numbers_are_refused_with_the_cure(words):
+    with pytest.raises(ValueError, match=f"divreg demo {words[0]} needs at least 1; got"):
+        demo.main(arguments(*words))
+
+
+def test_rows_share_budget_and_rate_and_differ_in_what_they_say():
+    plain = runs.Run("plain").settings
+    for row in runs.ROWS.values():
+        settings = runs.Run(row.name).settings
+        assert {k for k in settings if settings[k] != plain.get(k)} == set(row.config)
+
+
+def test_importing_the_demo_loads_neither_torch_nor_trl():
+    code = "import sys, divreg.demo; sys.exit(bool({'torch', 'trl'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
