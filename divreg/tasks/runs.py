@@ -123,12 +123,11 @@ def train(run: Run, base: Path, output_dir: Path, callbacks: Sequence[Any] = ())
         processing_class=names,
         reward_funcs=expressions.accuracy_reward,
         train_dataset=expressions.dataset("train"),
-        callbacks=list(callbacks),
+        callbacks=[*callbacks, monitor],
     )
     trainer.remove_callback(PrinterCallback)
-    if monitor.trainer is None:
+    if monitor.trainer is None:  # TRL's own trainer does not hand itself over
         monitor.bind_trainer(trainer)
-    trainer.add_callback(monitor)
     trainer.train()
     return trainer
 
