@@ -219,7 +219,10 @@ def replay(history: History) -> tuple[list[dict[str, Any]], list[str]]:
     noted = noted if isinstance(noted, dict) else {}
     settings = {k: v for k, v in noted.items() if k in Settings.__dataclass_fields__}
     reference = noted.get("reference")
-    detector = Detector(on_probes=history.mode == "probe", reference=reference, **settings)
+    trainer = str(history.run.get("trainer", "")).lower()
+    advice = next((name for name in ("grpo", "rloo", "sft", "dpo") if name in trainer), "grpo")
+    on_probes = history.mode == "probe"
+    detector = Detector(on_probes=on_probes, reference=reference, advice=advice, **settings)
     logged = {r["step"]: r["logs"] for r in history.logs if r.get("mode", "train") == "train"}
     alerts = []
     checkpoints = [(c["step"], c.get("path")) for c in history.checkpoints]

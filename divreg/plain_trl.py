@@ -301,7 +301,7 @@ def _run(
         "versions": versions,
         "config": {"num_generations": size, "max_steps": state.get("max_steps")},
         "interventions": [],
-        "equivalence": "text: equal when short, else n-gram overlap",
+        "equivalence": "text",
         "correct": None if column is None else f"{column}>={bound:g}",
         "rewards": rewards,
     }

@@ -84,7 +84,7 @@ def _run(history: History, name: str) -> dict[str, Any]:
         "torn_lines": history.torn_lines,
         "other_runs": history.other_runs,
         "missing": history.missing,
-        "notes": history.notes,
+        "notes": history.notes + _unseen(history),
         "pass_k": k,
         "series": {key: asdict(one) for key, one in series.items()},
         "evaluation": _evaluation(history, k),
@@ -95,6 +95,13 @@ def _run(history: History, name: str) -> dict[str, Any]:
         "wording": wording(history, windows),
         "effects": _effects(history, windows),
     }
+
+
+def _unseen(history: History) -> list[str]:
+    """How many rollouts the monitor could not look at, in words."""
+    rows = [*history.steps[-1:], *([history.end] if history.end else [])]
+    count = max((row.get("unseen") or 0 for row in rows), default=0)
+    return [f"{count} rollouts were generated that the monitor could not see"] if count else []
 
 
 def _names(paths: list[Path]) -> list[str]:

@@ -7,6 +7,7 @@ from divreg.report.inert import clipped
 from divreg.report.numbers import Windows
 
 GROUPS = 8
+EXAMPLES = 2  # shown where no group lost anything
 CLASSES = 8  # shown on each side; twice as many where texts are short
 SHORT = 48  # characters
 TEXTS = 2  # different texts shown of one class
@@ -26,6 +27,8 @@ def collapsed_groups(history: History, windows: Windows | None) -> dict[str, Any
     same = len(pairs) >= 2
     if not same:
         pairs = _strangers(history, windows)
+    fallen = [pair for pair in pairs if pair[1][3] < pair[0][3]]
+    pairs = fallen or pairs[:EXAMPLES]
     shown = []
     limit = max(80, BUDGET // (2 * TEXTS * CLASSES * max(1, len(pairs))))
     cache: dict[int, dict[str, list[Any]]] = {}
@@ -40,7 +43,7 @@ def collapsed_groups(history: History, windows: Windows | None) -> dict[str, Any
             {"prompt": prompt, "prompt_more": more, "before": sides[0], "now": sides[1]}
             | ({} if same else {"prompt_before": other})
         )
-    return {"same_prompt": same, "groups": shown} if shown else None
+    return {"same_prompt": same, "fell": bool(fallen), "groups": shown} if shown else None
 
 
 def _places(history: History, first: int, last: int):

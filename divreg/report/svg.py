@@ -175,10 +175,7 @@ def _alerts_along(box: Box, alerts: list[dict[str, Any]]) -> list[Markup]:
         parts.append(
             tag(
                 "g",
-                tag(
-                    "title",
-                    f"alert {alert['number']}, step {alert['step']}: {alert.get('message', '')}",
-                ),
+                tag("title", says),
                 tag("path", d=f"M{short(x)} {box.top}V{box.bottom}"),
                 tag("path", class_="flag", d=f"M{short(x)} {box.top - 20}l10 18h-20z"),
                 tag("text", alert["number"], x=x, y=box.top - 5, text_anchor="middle"),
