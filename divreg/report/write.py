@@ -61,10 +61,9 @@ def write_report(
             "Leave out the runs that matter least."
         )
     folders = [Path(path) for path in given]
-    html = Path(output) if output is not None else folders[0] / "divreg" / "report.html"
+    html = _place(output, folders[0])
     histories = [open_run(path, correct) for path in folders]
     report = build(histories, _command(folders, output, correct))
-    html.parent.mkdir(parents=True, exist_ok=True)
     data = html.with_suffix(".json")
     _write(html, render(report))
     _write(data, json.dumps(plain(report), ensure_ascii=True, allow_nan=False, indent=1))
@@ -77,11 +76,32 @@ def write_report(
     )
 
 
+def _place(output: str | os.PathLike[str] | None, first: Path) -> Path:
+    """The HTML file: as named, in the folder that is named, or beside the records."""
+    if output is None:
+        return first / "divreg" / "report.html"
+    html = Path(output)
+    if html.is_dir():
+        return html / "report.html"
+    if html.suffix == ".json":
+        raise ValueError(
+            f"--output needs an HTML file; got {output}. Type {html.with_suffix('.html')}: the "
+            "JSON is written beside it."
+        )
+    return html
+
+
 def _write(path: Path, text: str) -> None:
     """Replace a file in one step, so that a reader never sees half a report."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise ValueError(
+            f"divreg report cannot write {path}: {error.strerror}. Name another file: --output F."
+        ) from error
 
 
 def _command(folders: list[Path], output: Any, correct: str | None) -> str:

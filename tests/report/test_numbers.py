@@ -8,6 +8,7 @@ from divreg.report.heatmap import heatmap
 from divreg.report.inert import clipped, visible
 from divreg.report.numbers import Change, changes_of, k_of, series_of, windows_of
 from divreg.report.svg import ticks
+from divreg.report.verdict import judge
 from divreg.report.wording import wording
 
 
@@ -189,3 +190,42 @@ def test_long_lines_are_binned_and_keep_their_mean():
     assert len(xs) == len(ys) == 180
     assert abs(sum(ys) / 180 - 499.5) < 3
     assert smoothed([1.0] * 50) == [1.0] * 50
+
+
+@pytest.mark.parametrize(
+    ("standing", "word", "code"),
+    [
+        ([], "Healthy", 0),
+        (["narrowing"], "Narrowing", 0),
+        (["narrowing", "collapsed"], "Collapsed", 3),
+        (["saturated"], "Saturated", 0),
+        (["saturated", "narrowing"], "Narrowing", 0),
+        (["stalled"], "Stalled", 0),
+        (["exploding"], "Exploding", 3),
+        (["collapsed", "seed_bug"], "Seed bug", 3),
+    ],
+)
+def test_the_gravest_alert_that_stands_is_the_verdict(tmp_path, standing, word, code):
+    run = history(tmp_path, [8] * 10)
+    windows = windows_of(run)
+    verdict = judge(run, windows, changes_of(series_of(run), windows), standing)
+    assert (verdict.word, verdict.exit_code) == (word, code)
+
+
+def test_without_classes_nothing_is_called_healthy(tmp_path):
+    run = History(path=tmp_path, steps=[{"step": n, "signals": {"entropy": 2.0}} for n in range(9)])
+    windows = windows_of(run)
+    assert judge(run, windows, changes_of(series_of(run), windows), []).word == "Cannot tell"
+
+
+def test_a_rise_of_pass_at_1_alone_is_called_concentration(tmp_path):
+    rise = [0.3] * 10 + [0.6] * 10
+    run = history(tmp_path, [8] * 10 + [3] * 10, pass_at_1=rise, pass_at_k=[0.62] * 20)
+    windows = windows_of(run)
+    verdict = judge(run, windows, changes_of(series_of(run), windows), ["narrowing"])
+    entropy, classes, gap = verdict.evidence
+    assert not entropy["known"]
+    assert (classes["points_to"], gap["points_to"]) == ("fewer", "fewer")
+    assert "concentration, not new solutions" in gap["says"]
+    assert verdict.agree == "2 of 2 kinds of evidence point to less variety"
+    assert "fell from 8.0 to 3.0 (−62 %)" in verdict.sentence

@@ -353,6 +353,17 @@ def test_bad_input_is_one_line_and_exit_code_2(words, tmp_path, capsys, monkeypa
     assert "got" in captured.err
 
 
+def test_where_the_page_goes(runs, tmp_path):
+    assert write_report(runs["healthy"], tmp_path).html == tmp_path / "report.html"
+    deep = write_report(runs["healthy"], tmp_path / "a" / "b" / "x.html")
+    assert deep.json == tmp_path / "a" / "b" / "x.json"
+    with pytest.raises(ValueError, match=r"Type .*x\.html"):
+        write_report(runs["healthy"], tmp_path / "x.json")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="--output F"):
+        write_report(runs["healthy"], tmp_path / "file" / "x.html")
+
+
 def test_too_many_runs_are_refused(runs):
     with pytest.raises(ValueError, match="1 to 4 directories; got 5"):
         write_report([runs["healthy"]] * 5)
