@@ -56,7 +56,12 @@ def sample_probes(
     rows: list[tuple[int, str, str, int, bool]] = []
     nats, tokens = 0.0, 0
     cuda = [accelerator.device] if accelerator.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda), generation_model(trainer) as model, torch.no_grad():
+    with (
+        torch.random.fork_rng(devices=cuda),
+        generation_model(trainer) as unwrapped,
+        torch.no_grad(),
+    ):
+        model: Any = unwrapped
         modes = [(module, module.training) for module in model.modules()]
         model.eval()
         try:

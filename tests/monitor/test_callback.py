@@ -249,3 +249,79 @@ def test_correct_and_answer_are_the_users(make_trainer):
     named.train()
     row = [e for e in events(named) if e["event"] == "step"][-1]
     assert "pass_at_1" in row["signals"]
+
+
+@pytest.fixture
+def make_diverse(make_tiny_model, tiny_tokenizer, tiny_dataset, grpo_arguments):
+    """``make(monitor, interventions)``: a Diverse trainer that binds the monitor itself."""
+
+    def make(monitor, interventions, reward=letters, **config):
+        import divreg
+
+        return divreg.DiverseGRPOTrainer(
+            make_tiny_model(),
+            reward_funcs=reward,
+            args=divreg.DiverseGRPOConfig(**{**grpo_arguments, **config}),
+            train_dataset=tiny_dataset,
+            processing_class=tiny_tokenizer,
+            interventions=interventions,
+            callbacks=[divreg.CollapseMonitor(**monitor)],
+        )
+
+    return make
+
+
+def test_a_diverse_trainer_binds_it_and_every_rollout_is_seen(make_diverse):
+    trainer = make_diverse({}, [], gradient_accumulation_steps=4, steps_per_generation=2)
+    trainer.train()
+    rows = [e for e in events(trainer) if e["event"] == "step"]
+    assert [len(r["groups"]["prompt_id"]) for r in rows] == [8, 8]  # two rollouts of four groups
+    assert monitor_of(trainer).unseen == 0
+    assert "truncated_frac" in rows[0]["signals"]
+    assert events(trainer)[0]["trainer"] == "DiverseGRPOTrainer"
+
+
+def test_intervening_moves_a_scheduled_strength_and_writes_it_down(make_diverse):
+    import divreg
+
+    rarity = divreg.scheduled(divreg.methods.rarity, power=lambda step: 0.25)
+    trainer = make_diverse({"on_collapse": "intervene"}, [rarity], max_steps=4)
+    monitor_of(trainer).detector.update = lambda step, signals: _collapse_at(step, 3)
+    trainer.train()
+    assert trainer.pipeline.boost == 2.0
+    (action,) = [e for e in events(trainer) if e["event"] == "action"]
+    assert (action["what"], action["step"]) == ("intervene", 3)
+    assert "2 times" in action["detail"]
+
+
+def _collapse_at(step, when):
+    from divreg.monitor.detect import Alert
+
+    alert = Alert(step, "collapsed", "error", "collapsed", "because", "not", "this", None)
+    return [alert] if step == when else []
+
+
+def test_intervening_needs_something_to_move(make_diverse):
+    import divreg
+
+    with pytest.raises(ValueError, match="scheduled strength; got rarity"):
+        make_diverse({"on_collapse": "intervene"}, [divreg.methods.rarity])
+
+
+def test_hostile_completions_are_recorded_as_they_are(make_trainer):
+    from divreg.history import read
+
+    odd = ["<script>alert(1)</script>", "\x00", "\u202eabc", "🙂", "\ud800", "", " ", "x" * 100_000]
+    trainer = make_trainer({}, max_steps=1)
+    generate = trainer._generate
+
+    def hostile(*args, **kwargs):
+        out = list(generate(*args, **kwargs))
+        out[3] = list(odd)
+        return tuple(out)
+
+    trainer._generate = hostile
+    trainer.train()
+    said = read(trainer.args.output_dir).completions(1)["completion"]
+    assert said[:4] == odd[:4]
+    assert said[7] == odd[7]
