@@ -41,7 +41,7 @@ class Recipe:
     matrix_learning_rate: float = 0.02
     clean: float = 0.85
     """Share of the examples, from the start, without noise: it learns what is right first."""
-    noise: float = 0.45
+    noise: float = 0.4
     """Share of training examples whose target number is not what the expression is worth."""
     spread: float = 0.05
     seed: int = 0
