@@ -187,16 +187,24 @@ class _Story:
 
     def saturated(self) -> tuple[str, str]:
         share = f"{self.level('all_correct_frac'):.0%} of groups are all correct"
-        change = self.found.get("correct_classes_change")
-        if change is None:
+        if "correct_classes_change" not in self.found:
             tail = "whether right answers still narrow cannot be told"
-        elif change <= -0.2:
+        elif self.right_answers_narrow():
             tail = "and right answers are still narrowing"
         else:
             tail = "right answers stay as varied as they were"
-        return f"the task is saturated: {share}; {tail}", self.joined(
-            self.variety(), self.support()
-        )
+        distinct = self.moved("distinct_frac", "distinct completions per completion")
+        why = self.joined(self.variety(), distinct, self.support())
+        return f"the task is saturated: {share}; {tail}", why
+
+    def right_answers_narrow(self) -> bool:
+        """Whether variety falls although nearly all completions are right.
+
+        Among many classes the chance that two answers differ hardly moves at first; the count of
+        classes does, and here nearly all of them are right.
+        """
+        fewer = self.level("all_classes_change") <= -0.05 and self.level("entropy_change") <= -0.1
+        return fewer or self.level("correct_classes_change") <= -0.2
 
     def stalled(self) -> tuple[str, str]:
         share = f"{self.level('zero_variance_frac'):.0%} of groups have rewards without variance"

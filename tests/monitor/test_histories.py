@@ -47,8 +47,13 @@ def mean(values):
 
 
 def share_of_loss(run, step, name="pair_distinct_correct_frac"):
-    """How much of what the run lost in all was lost around ``step``."""
+    """How much of what the run lost in all was lost around ``step``; None if nothing tells.
+
+    A broken run may end without two right answers to any prompt.
+    """
     series = run["signals"][name]
+    if not any(v is not None for v in series[-15:]):
+        return None
     before, after = mean(series[:10]), mean(series[-15:])
     return (before - mean(series[max(0, step - 5) : step + 5])) / (before - after)
 
@@ -72,9 +77,8 @@ def test_saturation_is_told_apart_and_says_if_right_answers_narrow(histories):
     (alert,) = alerts(varied)
     assert alert.kind == "saturated"
     assert "as varied as they were" in alert.message
-    said = alerts(narrow)
-    assert {a.kind for a in said} >= {"saturated"} | {"narrowing"}
-    assert "still narrowing" in next(a for a in said if a.kind == "saturated").message
+    (alert,) = alerts(narrow)
+    assert "still narrowing" in alert.message
 
 
 def figures(runs, without=()):
@@ -89,7 +93,7 @@ def figures(runs, without=()):
             shares.append(share_of_loss(run, found[0].step))
         else:
             missed += 1
-    return false_alarms, missed, sorted(shares)
+    return false_alarms, missed, shares
 
 
 def test_false_alarms_and_share_of_the_loss_at_the_first_alert(histories, record_property):
@@ -101,6 +105,7 @@ def test_false_alarms_and_share_of_the_loss_at_the_first_alert(histories, record
     record_property("share_of_loss_at_first_alert", mean(shares))
     assert false_alarms <= 1
     assert missed == 0
+    assert shares.count(None) <= 1
     assert mean(shares) < 0.5
 
 
