@@ -142,8 +142,8 @@ class Plan:
             )
         if self.preset:
             return (
-                f"divreg: {methods} (the preset: it kept most distinct correct answers in "
-                f"recipes/expressions). interventions=[] turns it off."
+                f"divreg: {methods} (the preset: completions that say the same share what they "
+                f"earn; `divreg demo` shows what it does). interventions=[] turns it off."
             )
         return f"divreg: {methods}." if methods else None
 
