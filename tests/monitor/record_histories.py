@@ -7,6 +7,12 @@ Every run is the expressions task and the tiny model of the demo, 150 steps of 6
 only; ``held_out`` was recorded with other seeds and settings, and looked at once. One line per run
 in ``tests/monitor/histories/SET.jsonl.gz``; a run that is already there is not trained again.
 
+Held out: 1 false alarm in 20 healthy runs; all 20 collapsing runs found, 0.47 of the loss gone at
+the first alert on average (under half in 12 of the 19 where it can be measured: one run ended
+without two right answers to any prompt). Loss: the probability that two right answers to one prompt
+differ, first 10 steps against last 15. Without correctness nothing tells learning from narrowing
+before 0.81 of the loss (1 false alarm); without entropy it is 0.70 (1).
+
 Needs the demo's base model (``divreg demo`` builds it).
 """
 
