@@ -53,6 +53,14 @@ def _one_thread():
     torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_extensions(tmp_path_factory):
+    """Compile DeepSpeed's extension once a session: in the shared cache, the lock of a compile that
+    was killed makes every later launch wait for ever.
+    """
+    os.environ["TORCH_EXTENSIONS_DIR"] = str(tmp_path_factory.mktemp("extensions"))
+
+
 @pytest.fixture(scope="session")
 def tiny_tokenizer():
     """Byte-level BPE trained in memory, about 300 ids: every string round-trips; ChatML."""

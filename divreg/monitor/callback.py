@@ -190,7 +190,7 @@ class CollapseMonitor(TrainerCallback, ExportableState):
         state.stateful_callbacks.setdefault(type(self).__name__, self.state())
         self.recorder = Recorder(
             args.output_dir,
-            run_facts(self.trainer, self.reader),
+            run_facts(self.trainer, self.reader, self._settings),
             enabled=state.is_world_process_zero,
             resume_step=resumed,
         )

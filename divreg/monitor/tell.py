@@ -3,7 +3,7 @@
 import logging
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -50,8 +50,11 @@ def _send(name: str, tracker: object, alert: Alert, level: str) -> None:
         tracker.run.alert(title=alert.message[:64], text="\n".join(alert.lines()), level=level)  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def run_facts(trainer: Any, reader: Reader) -> dict[str, Any]:
-    """Describe a run for its records: trainer, versions, settings, what counts as the same."""
+def run_facts(trainer: Any, reader: Reader, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe a run for its records: trainer, versions, settings, what counts as the same.
+
+    ``settings`` are the detector's: a report judges the run by them again.
+    """
     pipeline = getattr(trainer, "pipeline", None)
     return {
         "trainer": type(trainer).__name__,
@@ -62,6 +65,7 @@ def run_facts(trainer: Any, reader: Reader) -> dict[str, Any]:
         "equivalence": reader.equivalence,
         "correct": reader.describe_correct(),
         "encoder": None,
+        "monitor": dict(settings),
     }
 
 

@@ -10,7 +10,7 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from divreg.metrics.ngrams import distinct_n
 from divreg.metrics.pass_at_k import pass_at_k
-from divreg.tasks import expressions
+from divreg.tasks import expressions, tiny
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,6 @@ def sample(
 def _continue(
     model: LlamaForCausalLM, prompts: torch.Tensor, max_tokens: int, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    eos, pad = model.config.eos_token_id, model.config.pad_token_id
     alive = torch.ones(len(prompts), dtype=torch.bool)
     cache, given = None, prompts
     drawn, entropies, masks = [], [], []
@@ -77,10 +76,10 @@ def _continue(
         logprob = out.logits[:, -1].log_softmax(-1)
         probability = logprob.exp()
         given = torch.multinomial(probability, 1, generator=generator)
-        drawn.append(given[:, 0].masked_fill(~alive, pad))
+        drawn.append(given[:, 0].masked_fill(~alive, tiny.PAD))
         entropies.append(-(probability * logprob).sum(-1))
         masks.append(alive)
-        alive = alive & (given[:, 0] != eos)
+        alive = alive & (given[:, 0] != tiny.EOS)
         if not alive.any():
             break
     return torch.stack(drawn, 1), torch.stack(entropies, 1), torch.stack(masks, 1)

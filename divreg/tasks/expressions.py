@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Expression:
         return self.canonical.lstrip("-").isdigit()
 
 
+@lru_cache(maxsize=1 << 14)  # reward, signal and monitor each ask for the same answers
 def parse(text: str) -> Expression | None:
     """Read an arithmetic expression of integers, ``+ - * /`` and brackets.
 
@@ -258,9 +260,9 @@ def _as_sum(sign: int, factors: Counter[_Factor]) -> _Sum:
     return Counter({tuple(ordered): sign})
 
 
-def _show_sum(terms: Iterable[tuple[_Product, int]] | _Sum) -> str:
+def _show_sum(terms: _Sum | tuple[tuple[_Product, int], ...]) -> str:
     """Write a sum, what is added before what is taken away, each in sorted order."""
-    pairs = sorted(terms.items()) if isinstance(terms, Counter) else list(terms)
+    pairs = terms if isinstance(terms, tuple) else sorted(terms.items())
     plus = "+".join(_show_product(p) for p, count in pairs for _ in range(count))
     minus = "".join("-" + _show_product(p) for p, count in pairs for _ in range(-count))
     return plus + minus or "0"

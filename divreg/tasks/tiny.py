@@ -24,6 +24,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from divreg.tasks import expressions
 
 ALPHABET = "0123456789+-*/()="
+_SPECIALS = ("<pad>", "<eos>", "<unk>")
+PAD, EOS, _ = range(len(_SPECIALS))
 _VERSION = 1  # raise it when this file makes another model of the same recipe
 
 
@@ -55,7 +57,7 @@ class Recipe:
 
 def tokenizer() -> PreTrainedTokenizerFast:
     """Build the character tokenizer in memory: digits, operators, brackets, ``=``."""
-    words = ["<pad>", "<eos>", "<unk>", *ALPHABET]
+    words = [*_SPECIALS, *ALPHABET]
     inner = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="<unk>"))
     inner.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
     inner.decoder = decoders.Fuse()
@@ -117,10 +119,10 @@ def build(recipe: Recipe, progress: Callable[[int, int], Any] | None = None) -> 
     names = tokenizer()
     rows = [names.encode(text + "<eos>") for text in examples(recipe)]
     width = max(map(len, rows))
-    ids = torch.full((len(rows), width), names.pad_token_id)
+    ids = torch.full((len(rows), width), PAD)
     for i, row in enumerate(rows):
         ids[i, : len(row)] = torch.tensor(row)
-    labels = ids.masked_fill(ids == names.pad_token_id, -100)
+    labels = ids.masked_fill(ids == PAD, -100)
     labels[:, : len(names.encode(expressions.prompt(10)))] = -100  # learn answers, not questions
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
@@ -141,8 +143,8 @@ def _new_model(recipe: Recipe, names: PreTrainedTokenizerFast) -> LlamaForCausal
         initializer_range=recipe.spread,
         tie_word_embeddings=True,
         bos_token_id=None,
-        eos_token_id=names.eos_token_id,
-        pad_token_id=names.pad_token_id,
+        eos_token_id=EOS,
+        pad_token_id=PAD,
     )
     return LlamaForCausalLM(config)
 

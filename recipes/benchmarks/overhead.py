@@ -104,6 +104,8 @@ def trainer_of(arm: Arm, base: Path, folder: str, options: argparse.Namespace) -
         "logging_steps": options.logging_steps,
         **arm.config,
     }
+    if diverse:  # which else attaches a monitor wherever there is a method
+        settings["divreg"] = {"monitor": arm.monitor}
     args = (DiverseGRPOConfig if diverse else GRPOConfig)(
         output_dir=folder,
         use_cpu=True,
@@ -126,9 +128,10 @@ def trainer_of(arm: Arm, base: Path, folder: str, options: argparse.Namespace) -
         processing_class=tokenizer,
         **extra,
     )
-    if arm.monitor:
-        how = {} if diverse else {"answer": expressions.answer, "partition": signals.by_answer}
-        trainer.add_callback(CollapseMonitor(trainer, **how))
+    if arm.monitor and not diverse:
+        trainer.add_callback(
+            CollapseMonitor(trainer, answer=expressions.answer, partition=signals.by_answer)
+        )
     return trainer
 
 

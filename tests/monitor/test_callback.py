@@ -9,6 +9,8 @@ import sys
 import pytest
 import torch
 
+from divreg.history import read, replay
+
 TIMES = {"train_runtime", "train_samples_per_second", "train_steps_per_second", "step_time"}
 
 
@@ -79,8 +81,6 @@ def test_training_is_bit_identical_with_and_without(make_trainer, kind, config):
 
 
 def test_records_of_a_run(make_trainer):
-    from divreg.history import read
-
     trainer = make_trainer({}, max_steps=3, save_strategy="steps", save_steps=2)
     trainer.train()
     history = read(trainer.args.output_dir)
@@ -145,6 +145,8 @@ def test_a_collapse_is_told_and_stops_the_run_if_asked(make_trainer, caplog):
     assert "one and the same text" in caplog.text
     assert "[divreg ERROR step" in caplog.text
     assert [e for e in events(watched) if e["event"] == "alert"]
+    _, standing = replay(read(watched.args.output_dir))
+    assert "collapsed" in standing  # a report judges by the thresholds of the monitor
 
     stopped = make_trainer({**quick, "on_collapse": "stop"}, max_steps=12)
     repeat(stopped)
