@@ -136,6 +136,7 @@ MISTAKES = {
     "no reward": ({"reward_funcs": None}, (), "needs a reward"),
     "no data": ({"dataset_name": None}, (), "needs data"),
     "no model": ({"model_name_or_path": None}, (), "needs a model"),
+    "half a name": ({}, ("--learning_rat", "3"), "Did you mean 'learning_rate'?"),
     "launcher": ({}, ("--accelerate_config", "zero22"), "Did you mean 'zero2'?"),
 }
 

@@ -231,6 +231,7 @@ def _parser(method: str) -> _Parser:
     return _Parser(
         kinds,
         prog=f"divreg {method}",
+        allow_abbrev=False,  # a typing error that is a prefix is still one
         usage=f"divreg {method} --config RECIPE.yaml [--KEY VALUE ...]",
         description=f"Train with {method.upper()} from a recipe: TRL's keys and `divreg:`. Every "
         "key of the file can be given here as well, and wins. Arguments of `accelerate launch` "
