@@ -21,6 +21,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -36,8 +37,8 @@ INTERRUPTED = 130
 _MEASURES = {
     "pass_at_1": ("pass@1", 2),
     "pass_at_k": ("pass@32", 2),
-    "distinct_correct": ("distinct correct\nof 32", 1),
-    "entropy_nats": ("token entropy\n(nats)", 2),
+    "distinct_correct": ("distinct\ncorrect", 1),
+    "entropy_nats": ("entropy\n(nats)", 2),
     "distinct_ngrams": ("distinct\nn-grams", 2),
 }
 
@@ -157,12 +158,7 @@ def _once(console: Console, output: Path, steps: int) -> None:
             scores.append((row.label, runs.score(one, base, folder, [callback()])))
     console.print()
     console.print(_score_table([(label, [line]) for label, line in scores]))
-    k = scores[0][1]["k"]
-    console.print(
-        f"On {scores[0][1]['targets']} numbers never trained on, {scores[0][1]['samples']} samples "
-        f"each. pass@1: share right. Distinct correct: different right answers among {k}\n"
-        f"(8*3 and 3*8 are one). Distinct n-grams: of characters, which the reward does not see.\n"
-    )
+    console.print(_legend(scores[0][1]))
     report = _report(folders, output)
     console.print(f"Report: [bold]{escape(str(report.html))}[/bold]", soft_wrap=True)
     console.print(
@@ -184,18 +180,31 @@ def _table(console: Console, output: Path, seeds: int, steps: int, processes: in
         for row in runs.ROWS
     ]
     lines = _train_all(console, jobs, base, processes)
-    by_row = {row: [line for line in lines if line["row"] == row] for row in runs.ROWS}
+    found = {"base": _base_score(base), "runs": lines}
+    print_table(console, found)
+    _write(output / "table.json", found)
+    console.print(f"\nEvery run: {escape(str(output / 'table.json'))}", soft_wrap=True)
+
+
+def print_table(console: Console, found: Mapping[str, Any]) -> None:
+    """Print what ``divreg demo --seeds N`` has found, the content of its ``table.json``."""
+    by_row = {row: [line for line in found["runs"] if line["row"] == row] for row in runs.ROWS}
     best = max(runs.ENTROPY, key=lambda r: _mean(by_row[r.name], "distinct_correct"))
-    groups: list[tuple[str, list[dict[str, Any]]]] = [("base", [_base_score(base)])]
+    groups = [("base", [found["base"]])]
     groups += [(r.label, by_row[r.name]) for r in runs.ROWS.values() if r not in runs.ENTROPY]
-    groups.insert(-1, (f"{best.label} (best of {len(runs.ENTROPY)})", by_row[best.name]))
+    groups.insert(-1, (f"{best.label} *", by_row[best.name]))
+    seeds = len(by_row[runs.PLAIN.name])
     console.print()
     console.print(_score_table(groups))
-    console.print(f"Means over {seeds} seeds ± standard errors, on numbers never trained on.\n")
+    console.print(
+        f"Means over {seeds} seeds ± standard errors. {_legend(found['base'])}"
+        f"* The one of {len(runs.ENTROPY)} coefficients that keeps most.\n"
+    )
+    for row in (runs.PLAIN, best):
+        console.print(_contrast(by_row[runs.DIVERSE.name], by_row[row.name], row.label))
+    console.print()
     others = [(r.label, by_row[r.name]) for r in runs.ENTROPY if r is not best]
     console.print(_score_table(others, "The other entropy coefficients"))
-    _write(output / "table.json", {"base": groups[0][1][0], "runs": lines})
-    console.print(f"\nEvery run: {escape(str(output / 'table.json'))}", soft_wrap=True)
 
 
 def _sweep(console: Console, output: Path, seeds: int, steps: int, processes: int) -> None:
@@ -283,7 +292,14 @@ def _start_worker() -> None:
 
 def _score_table(groups: Sequence[tuple[str, list[dict[str, Any]]]], title: str = "") -> Table:
     """Lay out one row per group of results: means, and standard errors where there are several."""
-    table = Table(title=title or None, title_justify="left", title_style="bold")
+    table = Table(
+        title=title or None,
+        title_justify="left",
+        title_style="bold",
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+    )  # fits 80 columns
     table.add_column("", no_wrap=True)
     for heading, _ in _MEASURES.values():
         table.add_column(heading, justify="right", vertical="bottom", no_wrap=True)
@@ -294,12 +310,40 @@ def _score_table(groups: Sequence[tuple[str, list[dict[str, Any]]]], title: str 
     return table
 
 
+def _legend(line: Mapping[str, Any]) -> str:
+    """Say what the columns of the table are, from any of its results."""
+    from divreg.tasks import expressions, tiny
+
+    most = tiny.distinct_in_data(expressions.targets("held_out"), line["k"])
+    return (
+        f"On {line['targets']} numbers that the runs never asked for, {line['samples']} samples "
+        f"each.\npass@1: share right. Distinct correct: different right answers among {line['k']} "
+        f"(8*3 and\n3*8 are one); {line['k']} right ones of the data that the base model learned "
+        f"from have {most:.1f}.\nEntropy: of a token. Distinct n-grams: of characters, which the "
+        f"reward does not see.\n"
+    )
+
+
+def _contrast(ours: list[dict[str, Any]], theirs: list[dict[str, Any]], label: str) -> str:
+    """Say what diverse keeps of another row and what it costs, seed by seed."""
+    says = []
+    for name, (heading, digits) in _MEASURES.items():
+        if name in ("distinct_correct", "pass_at_1"):
+            gaps = [a[name] - b[name] for a, b in zip(ours, theirs, strict=True)]
+            plain = heading.replace("\n", " ")
+            says.append(f"{plain} {fmean(gaps):+.{digits}f}±{_error(gaps):.{digits + 1}f}")
+    return f"diverse against {label}, paired by seed: {', '.join(says)}"
+
+
+def _error(values: Sequence[float]) -> float:
+    return stdev(values) / len(values) ** 0.5
+
+
 def _cell(lines: list[dict[str, Any]], name: str, digits: int) -> str:
     mean = f"{_mean(lines, name):.{digits}f}"
     if len(lines) < 2:
         return mean
-    error = stdev(line[name] for line in lines) / len(lines) ** 0.5
-    return f"{mean} ± {error:.{digits}f}"
+    return f"{mean}±{_error([line[name] for line in lines]):.{digits}f}"
 
 
 def _mean(lines: Sequence[Mapping[str, Any]], name: str) -> float:

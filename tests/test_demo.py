@@ -39,7 +39,7 @@ def test_one_seed_trains_both_ways_and_ends_with_the_table_and_the_report(small_
     console = Console(record=True, width=110)
     assert demo.run(output_dir=tmp_path / "out", steps=6, console=console) == 0
     text = console.export_text()
-    for words in ("base", "plain GRPO", "diverse", "pass@1", "distinct correct", "report.html"):
+    for words in ("base", "plain GRPO", "diverse", "pass@1", "Distinct correct", "report.html"):
         assert words in text
     for folder in ("plain", "diverse"):
         assert (tmp_path / "out" / folder / "divreg" / "events.jsonl").exists()
@@ -80,8 +80,10 @@ def test_table_names_the_best_entropy_bonus_and_standard_errors(monkeypatch, tmp
     console = Console(record=True, width=140)
     assert demo.run(seeds=3, output_dir=tmp_path, console=console) == 0
     text = console.export_text()
-    assert f"{runs.ENTROPY[2].label} (best of 5)" in text
-    assert "6.0 ± 0.6" in text
+    assert f"{runs.ENTROPY[2].label} *" in text
+    assert "6.0±0.6" in text
+    assert f"diverse against {runs.ENTROPY[2].label}, paired by seed:" in text
+    assert "distinct correct -3.0±0.00" in text
     written = json.loads((tmp_path / "table.json").read_text())
     assert len(written["runs"]) == 3 * len(runs.ROWS)
 

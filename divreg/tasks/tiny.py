@@ -12,7 +12,8 @@ import os
 import random
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -92,6 +93,23 @@ def solutions() -> dict[int, list[tuple[list[str], int]]]:
             if expression and expression.value in found:
                 found[int(expression.value)].setdefault(shape, []).append(text)
     return {n: [(texts, _SHAPES[s]) for s, texts in by.items()] for n, by in found.items()}
+
+
+def distinct_in_data(numbers: Sequence[int], k: int) -> float:
+    """Return how many different ones ``k`` right answers of the training data hold on average.
+
+    They are drawn as :func:`examples` draws them, without noise; a model that answers as its data
+    did, always right, reaches this many. Mean over ``numbers``.
+    """
+    known, expected = solutions(), []
+    for n in numbers:
+        chance: Counter[str | None] = Counter()
+        total = sum(frequency for _, frequency in known[n])
+        for texts, frequency in known[n]:
+            for text in texts:
+                chance[expressions.answer(text)] += frequency / total / len(texts)
+        expected.append(sum(1 - (1 - p) ** k for p in chance.values()))
+    return sum(expected) / len(expected)
 
 
 def examples(recipe: Recipe) -> list[str]:

@@ -132,3 +132,10 @@ def test_score_of_a_model_that_always_gives_one_answer(monkeypatch):
     model = tiny._new_model(SMALL, names)
     score = evaluate(model, names, numbers=[24, 25], samples=64)
     assert (score.pass_at_1, score.pass_at_k, score.distinct_correct) == (0.5, 0.5, 0.5)
+
+
+def test_distinct_in_data_by_hand(monkeypatch):
+    """Two draws from {3*8 or 8*3: 2/3, 4*6: 1/3}: 1 - 1/9 + 1 - 4/9 different ones."""
+    monkeypatch.setattr(tiny, "solutions", lambda: {24: [(["3*8", "8*3", "4*6"], 1)]})
+    assert tiny.distinct_in_data([24], 1) == pytest.approx(1)
+    assert tiny.distinct_in_data([24], 2) == pytest.approx(13 / 9)

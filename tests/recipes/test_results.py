@@ -1,0 +1,44 @@
+"""What is said of the demo's results is what its recorded runs say."""
+
+import json
+from statistics import fmean
+
+import pytest
+from rich.console import Console
+
+from divreg import demo
+from divreg.tasks import runs
+
+
+@pytest.fixture(scope="module")
+def folder(repo):
+    return repo / "recipes" / "expressions"
+
+
+def read(folder, name):
+    return json.loads((folder / "results" / name).read_text())
+
+
+def test_the_demos_rate_is_the_best_of_plain_grpo_for_pass_at_1(folder):
+    lines = read(folder, "rates.json")["runs"]
+    assert {line["learning_rate"] for line in lines} == set(runs.RATES)
+    assert {line["steps"] for line in lines} == {runs.STEPS}
+    right = {
+        rate: fmean(line["pass_at_1"] for line in lines if line["learning_rate"] == rate)
+        for rate in runs.RATES
+    }
+    assert max(right, key=right.__getitem__) == runs.LEARNING_RATE
+
+
+def test_every_way_to_train_had_the_same_rate_steps_and_seeds(folder):
+    lines = read(folder, "table.json")["runs"]
+    seeds = range(5)
+    assert {(x["row"], x["seed"]) for x in lines} == {(r, s) for r in runs.ROWS for s in seeds}
+    assert {(x["steps"], x["learning_rate"]) for x in lines} == {(runs.STEPS, runs.LEARNING_RATE)}
+
+
+def test_the_readme_shows_the_table_that_the_results_make(folder):
+    console = Console(width=80, record=True, highlight=False)
+    demo.print_table(console, read(folder, "table.json"))
+    shown = {line.rstrip() for line in (folder / "README.md").read_text().splitlines()}
+    assert {line.rstrip() for line in console.export_text().splitlines()} <= shown | {""}
