@@ -190,21 +190,15 @@ def print_table(console: Console, found: Mapping[str, Any]) -> None:
     """Print what ``divreg demo --seeds N`` has found, the content of its ``table.json``."""
     by_row = {row: [line for line in found["runs"] if line["row"] == row] for row in runs.ROWS}
     best = max(runs.ENTROPY, key=lambda r: _mean(by_row[r.name], "distinct_correct"))
-    groups = [("base", [found["base"]])]
-    groups += [(r.label, by_row[r.name]) for r in runs.ROWS.values() if r not in runs.ENTROPY]
-    groups.insert(-1, (f"{best.label} *", by_row[best.name]))
-    seeds = len(by_row[runs.PLAIN.name])
+    rows = [(f"{r.label} *" if r is best else r.label, by_row[r.name]) for r in runs.ROWS.values()]
     console.print()
-    console.print(_score_table(groups))
+    console.print(_score_table([("base", [found["base"]]), *rows]))
     console.print(
-        f"Means over {seeds} seeds ± standard errors. {_legend(found['base'])}"
-        f"* The one of {len(runs.ENTROPY)} coefficients that keeps most.\n"
+        f"Means over {len(by_row[runs.PLAIN.name])} seeds ± standard errors. * keeps most of the "
+        f"{len(runs.ENTROPY)} coefficients.\n{_legend(found['base'])}"
     )
     for row in (runs.PLAIN, best):
         console.print(_contrast(by_row[runs.DIVERSE.name], by_row[row.name], row.label))
-    console.print()
-    others = [(r.label, by_row[r.name]) for r in runs.ENTROPY if r is not best]
-    console.print(_score_table(others, "The other entropy coefficients"))
 
 
 def _sweep(console: Console, output: Path, seeds: int, steps: int, processes: int) -> None:
@@ -317,22 +311,21 @@ def _legend(line: Mapping[str, Any]) -> str:
     most = tiny.distinct_in_data(expressions.targets("held_out"), line["k"])
     return (
         f"On {line['targets']} numbers that the runs never asked for, {line['samples']} samples "
-        f"each.\npass@1: share right. Distinct correct: different right answers among {line['k']} "
-        f"(8*3 and\n3*8 are one); {line['k']} right ones of the data that the base model learned "
-        f"from have {most:.1f}.\nEntropy: of a token. Distinct n-grams: of characters, which the "
-        f"reward does not see.\n"
+        f"each.\npass@1: share right. Distinct correct: different right answers among "
+        f"{line['k']}\n(8*3 and 3*8 are one); {line['k']} right ones of the base model's own data "
+        f"hold {most:.1f}.\nEntropy: of a token. Distinct n-grams: of characters, unseen by the "
+        f"reward.\n"
     )
 
 
 def _contrast(ours: list[dict[str, Any]], theirs: list[dict[str, Any]], label: str) -> str:
     """Say what diverse keeps of another row and what it costs, seed by seed."""
-    says = []
-    for name, (heading, digits) in _MEASURES.items():
-        if name in ("distinct_correct", "pass_at_1"):
-            gaps = [a[name] - b[name] for a, b in zip(ours, theirs, strict=True)]
-            plain = heading.replace("\n", " ")
-            says.append(f"{plain} {fmean(gaps):+.{digits}f}±{_error(gaps):.{digits + 1}f}")
-    return f"diverse against {label}, paired by seed: {', '.join(says)}"
+    parts = []
+    for name, digits in {"distinct_correct": 2, "pass_at_1": 3}.items():
+        gaps = [a[name] - b[name] for a, b in zip(ours, theirs, strict=True)]
+        heading = _MEASURES[name][0].replace("\n", " ")
+        parts.append(f"{heading} {fmean(gaps):+.{digits}f}±{_error(gaps):.{digits}f}")
+    return f"diverse against {label}, paired by seed:\n  {', '.join(parts)}"
 
 
 def _error(values: Sequence[float]) -> float:

@@ -83,7 +83,7 @@ def test_table_names_the_best_entropy_bonus_and_standard_errors(monkeypatch, tmp
     assert f"{runs.ENTROPY[2].label} *" in text
     assert "6.0±0.6" in text
     assert f"diverse against {runs.ENTROPY[2].label}, paired by seed:" in text
-    assert "distinct correct -3.0±0.00" in text
+    assert "distinct correct -3.00±0.00" in text
     written = json.loads((tmp_path / "table.json").read_text())
     assert len(written["runs"]) == 3 * len(runs.ROWS)
 

@@ -26,21 +26,24 @@ _VERSION = 1  # raise it when this file makes another result of the same setting
 
 @dataclass(frozen=True)
 class Row:
-    """A way to train: what differs from plain GRPO, and whether it is a Diverse trainer."""
+    """A way to train: what differs from plain GRPO."""
 
     name: str
     label: str
     config: Mapping[str, Any] = field(default_factory=dict)
-    interventions: Sequence[str] = ()
-    """Methods of divreg by name; none means TRL's own trainer."""
+    diverse: bool = False
+    """Whether the trainer is a DiverseGRPOTrainer, which runs its preset."""
+    by_answer: bool = False
+    """Whether it is told that answers with one canonical form say the same."""
 
 
 PLAIN = Row("plain", "plain GRPO")
-DIVERSE = Row("diverse", "diverse", interventions=("rarity",))
+DIVERSE = Row("diverse", "diverse", diverse=True)
+BY_ANSWER = Row("by-answer", "diverse, by answer", diverse=True, by_answer=True)
 ENTROPY = tuple(
     Row(f"entropy-{c:g}", f"entropy bonus {c:g}", {"entropy_coef": c}) for c in ENTROPY_COEFFICIENTS
 )
-ROWS = {row.name: row for row in (PLAIN, *ENTROPY, DIVERSE)}
+ROWS = {row.name: row for row in (PLAIN, *ENTROPY, DIVERSE, BY_ANSWER)}
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,9 @@ class Run:
         }
 
     def hash(self, base: str) -> str:
-        """Eight hex digits that change with the settings, the method or the base model."""
-        facts = [_VERSION, base, self.settings, [*ROWS[self.row].interventions]]
+        """Eight hex digits that change with the settings, the trainer or the base model."""
+        row = ROWS[self.row]
+        facts = [_VERSION, base, self.settings, row.diverse, row.by_answer]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
 
 
@@ -144,20 +148,18 @@ def _trainer(run: Run, output_dir: Path, **common: Any) -> Any:
         "logging_steps": 5,
         "disable_tqdm": True,
     }
-    if not row.interventions:
+    if not row.diverse:
         from trl.trainer.grpo_config import GRPOConfig
         from trl.trainer.grpo_trainer import GRPOTrainer
 
         return GRPOTrainer(args=GRPOConfig(**run.settings, **quiet), **common)
-    from divreg import methods, signals
+    from divreg import signals
     from divreg.tasks import expressions
     from divreg.trainers.grpo import DiverseGRPOConfig, DiverseGRPOTrainer
 
+    told = {"answer": expressions.answer, "partition": signals.by_answer} if row.by_answer else None
     return DiverseGRPOTrainer(
-        args=DiverseGRPOConfig(**run.settings, **quiet),
-        interventions=[getattr(methods, name) for name in row.interventions],
-        signals={"answer": expressions.answer, "partition": signals.by_answer},
-        **common,
+        args=DiverseGRPOConfig(**run.settings, **quiet), signals=told, **common
     )
 
 

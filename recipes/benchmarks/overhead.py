@@ -2,13 +2,14 @@
 
 python recipes/benchmarks/overhead.py [--rounds 6] [--steps 25] [--out runs/overhead.json]
 
-Every arm trains the same model on the same data with the same seed, in one process. The arms take
-turns, in another order each round, so that a slow minute of the machine hits all of them. A step is
-timed from its beginning to the beginning of the next: generation, reward, loss, optimizer, logging
-and callbacks. Blocks of as many steps as lie between two logs (so that each holds one) are
-compared with the same block of the same round of the baseline. The table gives the median of those
-ratios and the interval in which 95 % of bootstrapped medians lie, in seconds of the wall clock and
-of the processor. On a machine that does other things as well, only the latter means something.
+Every arm trains the same model on the same data with the same seed, in one process, at learning
+rate 0: what one arm generates, all do, and only the work differs. The arms take turns, in another
+order each round, so that a slow minute of the machine hits all of them. A step is timed from its
+beginning to the beginning of the next: generation, reward, loss, optimizer, logging and callbacks.
+Blocks of as many steps as lie between two logs (so that each holds one) are compared with the same
+block of the same round of the baseline. The table gives the median of those ratios and the interval
+in which 95 % of bootstrapped medians lie, in seconds of the wall clock and of the processor. On a
+machine that does other things as well, only the latter means something.
 """
 
 import argparse
@@ -101,6 +102,7 @@ def trainer_of(arm: Arm, base: Path, folder: str, options: argparse.Namespace) -
     settings = {
         **runs.Run("plain").settings,
         "max_steps": options.steps + WARM_UP + 1,
+        "learning_rate": 0.0,  # so that every arm generates the same completions
         "logging_steps": options.logging_steps,
         **arm.config,
     }
