@@ -62,7 +62,17 @@ def judge(
         says = f"{steps} steps were recorded; a verdict needs {FEWEST} at least."
         return Verdict("Cannot tell", _MEANS["Cannot tell"], says, evidence)
     word = _word(changes, standing)
-    return Verdict(word, _MEANS[word], _sentence(history, changes), evidence, _agreement(evidence))
+    return Verdict(
+        word, _means(word, changes), _sentence(history, changes), evidence, _agreement(evidence)
+    )
+
+
+def _means(word: str, changes: dict[str, Change]) -> str:
+    """Say what the word means; for a healthy run that knows what is right, of right answers."""
+    right = changes.get("distinct_correct")
+    if word == "Healthy" and right is not None and _direction(right.relative) != "fewer":
+        return "The model gives as many different right answers as at the start, or more."
+    return _MEANS[word]
 
 
 def _word(changes: dict[str, Change], standing: list[str]) -> str:
@@ -100,10 +110,16 @@ def _clause(change: Change, name: str) -> str:
 
 
 def _evidence(changes: dict[str, Change]) -> list[dict[str, Any]]:
-    """The three kinds of evidence: token entropy, classes of answers, pass@1 against pass@k."""
+    """The three kinds of evidence: token entropy, classes of answers, pass@1 against pass@k.
+
+    Where it is known which answers are right, only their classes count: that wrong answers go is
+    what training is for.
+    """
     return [
         _one("token entropy", changes.get("entropy") or changes.get("answer_entropy_nats")),
-        _one("classes of answers", changes.get("distinct_classes")),
+        _one(
+            "classes of answers", changes.get("distinct_correct") or changes.get("distinct_classes")
+        ),
         _gap(changes.get("pass_at_1"), changes.get("pass_at_k")),
     ]
 
@@ -138,7 +154,9 @@ def _direction(relative: float | None) -> str:
 
 def _agreement(evidence: list[dict[str, Any]]) -> str:
     known = [e["points_to"] for e in evidence if e["known"]]
-    counts = {d: known.count(d) for d in ("fewer", "same", "more")}
-    direction = max(counts, key=lambda d: counts[d])
     words = {"fewer": "less variety", "same": "no change", "more": "more variety"}
-    return f"{counts[direction]} of {len(known)} kinds of evidence point to {words[direction]}"
+    counts = {d: known.count(d) for d in words if d in known}
+    direction = max(counts, key=lambda d: counts[d], default="same")
+    if list(counts.values()).count(counts.get(direction, 0)) > 1:
+        return "Kinds of evidence: " + ", ".join(f"{n} for {words[d]}" for d, n in counts.items())
+    return f"{known.count(direction)} of {len(known)} kinds of evidence point to {words[direction]}"

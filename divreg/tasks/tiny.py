@@ -12,7 +12,7 @@ import os
 import random
 import shutil
 import tempfile
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -103,7 +103,7 @@ def distinct_in_data(numbers: Sequence[int], k: int) -> float:
     """
     known, expected = solutions(), []
     for n in numbers:
-        chance: Counter[str | None] = Counter()
+        chance: defaultdict[str | None, float] = defaultdict(float)
         total = sum(frequency for _, frequency in known[n])
         for texts, frequency in known[n]:
             for text in texts:

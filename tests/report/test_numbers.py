@@ -218,6 +218,18 @@ def test_without_classes_nothing_is_called_healthy(tmp_path):
     assert judge(run, windows, changes_of(series_of(run), windows), []).word == "Cannot tell"
 
 
+def test_that_wrong_answers_go_is_no_evidence_of_less_variety(tmp_path):
+    falls, rises = [1.0] * 10 + [0.5] * 10, [4] * 10 + [8] * 10
+    run = history(tmp_path, [14] * 10 + [9] * 10, entropy=falls, distinct_correct=rises)
+    windows = windows_of(run)
+    verdict = judge(run, windows, changes_of(series_of(run), windows), [])
+    assert (
+        verdict.means == "The model gives as many different right answers as at the start, or more."
+    )
+    assert [e["points_to"] for e in verdict.evidence[:2]] == ["fewer", "more"]
+    assert verdict.agree == "Kinds of evidence: 1 for less variety, 1 for more variety"
+
+
 def test_a_rise_of_pass_at_1_alone_is_called_concentration(tmp_path):
     rise = [0.3] * 10 + [0.6] * 10
     run = history(tmp_path, [8] * 10 + [3] * 10, pass_at_1=rise, pass_at_k=[0.62] * 20)
