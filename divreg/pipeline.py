@@ -127,11 +127,12 @@ class Pipeline:
             x = y
         return x
 
-    def rehearse(self, missing: Callable[[str, str], str | None]) -> list[str]:
-        """Call every intervention once on two random groups of four, before anything is trained.
+    def rehearse(self, missing: Callable[[str, str], str | None], g: int = 4) -> list[str]:
+        """Call every intervention once on two random groups, before anything is trained.
 
         Args:
             missing: ``missing(stage, signal)`` says why a signal cannot be had, or None.
+            g: Completions of a group: a method may refuse the run's.
 
         Returns:
             The advantages-stage methods that answer with one advantage per token.
@@ -145,25 +146,25 @@ class Pipeline:
             for name in sorted({*known.signals, *self.ingredients(known.signals)}):
                 if reason := missing(known.stage, name):
                     raise ValueError(f"{known.name} needs the signal {name!r}, {reason}")
-            x, signals = self._example(known)
+            x, signals = self._example(known, g)
             alone = Pipeline([self.methods[key]], self.recipes)
             if alone.apply(known.stage, x, signals, learn=True).dim() > x.dim():
                 per_token.append(known.name)
         self.states = kept
         return per_token
 
-    def _example(self, known: Contract) -> tuple[Tensor, Mapping[str, Any]]:
+    def _example(self, known: Contract, g: int) -> tuple[Tensor, Mapping[str, Any]]:
         """Draw an input and the signals that a method wants, as its stage would have them."""
         from divreg.signals import BASE, SIGNALS
         from divreg.signals.example import example
 
-        grouped = example(self.ingredients(known.signals) & set(BASE), "rewards", seed=1)
+        grouped = example(self.ingredients(known.signals) & set(BASE), "rewards", g=g, seed=1)
         groups = Signals({k: (lambda v=v: v) for k, v in grouped.items()}, self.recipes)
         if known.stage in ("rewards", "advantages"):
-            x = example([known.stage], known.stage, seed=1)[known.stage]
+            x = example([known.stage], known.stage, g=g, seed=1)[known.stage]
             return x, groups
         ours = [name for name in known.signals if name in BASE or name in SIGNALS]
-        rows = example([*ours, known.stage], known.stage, seed=1)
+        rows = example([*ours, known.stage], known.stage, g=g, seed=1)
         theirs = {name: groups[name].flatten(0, 1) for name in known.signals if name not in rows}
         return rows.pop(known.stage), {**rows, **theirs}
 

@@ -47,7 +47,7 @@ class Case:
 
 
 class Refused(Exception):  # noqa: N818
-    """The method refuses groups of one, as it may: there is nothing to check."""
+    """The method refuses a group smaller than four, as it may: there is nothing to check."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Subject:
                 return method.update(x, state, **inputs)
             return method(x, **inputs), None
         except ValueError as error:
-            if self.stage in _GROUPS and x.shape[-1] == 1:
+            if self.stage in _GROUPS and x.shape[-1] < Case.g:
                 raise Refused from error
             raise
 
@@ -384,6 +384,8 @@ def _padded(name: str, value: Tensor, mask: Tensor, *, left: bool) -> Tensor:
 
 
 def _other_values(value: float) -> list[float]:
+    if isinstance(value, int):
+        return [value + 1, value * 2, value - 1, value // 2]
     return [v for v in (value / 2, value * 2, value + 0.25, 0.0, 1.0) if v != value]
 
 

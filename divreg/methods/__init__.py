@@ -9,16 +9,23 @@ from collections.abc import Callable
 from typing import Any
 
 from divreg.methods.darling import darling as darling
+from divreg.methods.differential_smoothing import differential_smoothing as differential_smoothing
+from divreg.methods.dqo import dqo as dqo
+from divreg.methods.dra import dra as dra
+from divreg.methods.entropy_advantage import entropy_advantage as entropy_advantage
 from divreg.methods.entropy_bonus import entropy_bonus as entropy_bonus
 from divreg.methods.outcome_exploration import outcome_exploration as outcome_exploration
 from divreg.methods.outcome_exploration import (
     outcome_exploration_batch as outcome_exploration_batch,
 )
 from divreg.methods.outcome_exploration import outcome_exploration_mean as outcome_exploration_mean
+from divreg.methods.pass_at_k import pass_at_k as pass_at_k
 from divreg.methods.progrpo import progrpo as progrpo
 from divreg.methods.rarity import rarity as rarity
 from divreg.methods.steer import steer as steer
 from divreg.methods.steer import steer_exp as steer_exp
+from divreg.methods.uniqueness import uniqueness as uniqueness
+from divreg.methods.unlikeliness import unlikeliness as unlikeliness
 
 METHODS: dict[str, Callable[..., Any]] = {
     name: f for name, f in list(globals().items()) if inspect.isfunction(f)

@@ -68,7 +68,7 @@ class Plan:
         self.reads_scores = bool(base & FORWARD_SIGNALS) and self._trl_scores()
         self._reads_forward = bool(base & FORWARD_SIGNALS)
         self._refuse_impossible()
-        per_token = self.pipeline.rehearse(self._missing)
+        per_token = self.pipeline.rehearse(self._missing, args.num_generations)
         self._refuse_token_advantages(per_token, trainer.token_advantages)
 
     def _configure(self, signals: dict[str, Any]) -> None:

@@ -61,6 +61,11 @@ REFUSED = {
         r"needs the signal 'answer', which is not configured. Add it: signals=\{'answer': ",
     ),
     "a ratio on strictly on-policy data": ([ratio], {}, r"Use num_iterations=2"),
+    "groups too small for a method": (
+        [functools.partial(methods.pass_at_k, k=8)],
+        {},
+        r"1 <= k <= the group's size; got k=8 and groups of 4",
+    ),
     "a result of another shape": ([wrong_shape], {}, r"wrong_shape needs to return a tensor of"),
     "a result that is not finite": ([not_finite], {}, r"not_finite needs to return finite numbers"),
     "a function of no stage": ([no_stage], {}, r"must be one of rewards, advantages"),
