@@ -14,6 +14,8 @@ from divreg.methods.dqo import dqo as dqo
 from divreg.methods.dra import dra as dra
 from divreg.methods.entropy_advantage import entropy_advantage as entropy_advantage
 from divreg.methods.entropy_bonus import entropy_bonus as entropy_bonus
+from divreg.methods.evol_rl import evol_rl as evol_rl
+from divreg.methods.evol_rl import evol_rl_correct as evol_rl_correct
 from divreg.methods.outcome_exploration import outcome_exploration as outcome_exploration
 from divreg.methods.outcome_exploration import (
     outcome_exploration_batch as outcome_exploration_batch,
