@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from divreg.methods.clip_cov import clip_cov as clip_cov
 from divreg.methods.darling import darling as darling
 from divreg.methods.differential_smoothing import differential_smoothing as differential_smoothing
 from divreg.methods.dqo import dqo as dqo
@@ -16,6 +17,7 @@ from divreg.methods.entropy_advantage import entropy_advantage as entropy_advant
 from divreg.methods.entropy_bonus import entropy_bonus as entropy_bonus
 from divreg.methods.evol_rl import evol_rl as evol_rl
 from divreg.methods.evol_rl import evol_rl_correct as evol_rl_correct
+from divreg.methods.kl_cov import kl_cov as kl_cov
 from divreg.methods.outcome_exploration import outcome_exploration as outcome_exploration
 from divreg.methods.outcome_exploration import (
     outcome_exploration_batch as outcome_exploration_batch,

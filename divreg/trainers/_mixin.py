@@ -117,7 +117,7 @@ class InterventionMixin(_seams.OnlineSeams):
 
     def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
         self._scored.clear()
-        if not self._plan.reads_scores:
+        if not (self._plan.reads_scores or self._plan.carries_old):
             batch = super()._generate_and_score_completions(inputs)
         else:
             with self._tap.armed(self._scored.append):
@@ -129,13 +129,8 @@ class InterventionMixin(_seams.OnlineSeams):
 
     def _keep_scores(self, rollout: Rollout) -> None:
         """Use the log-probs that TRL computed for its old policy instead of a forward of ours."""
-        rows = 0
-        kept: list[Any] = []
-        for output in self._scored:  # a reference model behind the same adapter comes later
-            if rows < len(rollout.local_prompts):
-                kept.append(output)
-                rows += len(output.log_probs)
-        if kept and not self._plan.reads_prompt_scores:
+        kept = self._policy_scores(rollout)
+        if kept and self._plan.reads_scores and not self._plan.reads_prompt_scores:
             width = max(len(ids) for ids in rollout.local_ids)
             multiple = self.pad_to_multiple_of or 1
             rollout.keep(
@@ -143,6 +138,16 @@ class InterventionMixin(_seams.OnlineSeams):
                 torch.cat([o.entropy for o in kept]),
                 -(-width // multiple) * multiple,
             )
+
+    def _policy_scores(self, rollout: Rollout) -> list[Any]:
+        """Return TRL's forwards of the sampling policy over this rollout's rows, if it made any."""
+        rows = 0
+        kept: list[Any] = []
+        for output in self._scored:  # a reference model behind the same adapter comes later
+            if rows < len(rollout.local_prompts):
+                kept.append(output)
+                rows += len(output.log_probs)
+        return kept
 
     def _finish_rollout(self, rollout: Rollout, batch: dict[str, Any]) -> None:
         """Run the advantages stage, send signals along with their rows, tell the monitors."""
@@ -155,6 +160,9 @@ class InterventionMixin(_seams.OnlineSeams):
             batch["advantages"] = _fit(rollout.local(advantages), batch["completion_ids"])
         for name in self._plan.carried:
             batch[CARRIED + name] = _flat_rows(rollout, rollout.signals[name])
+        if self._plan.carries_old:
+            scores = torch.cat([o.log_probs for o in self._policy_scores(rollout)])
+            batch[CARRIED + "old_logprob"] = scores[:, -batch["completion_ids"].shape[1] :].float()
         self._log_effects()
         if self._monitors:
             seen = rollout.batch(advantages)

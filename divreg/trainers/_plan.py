@@ -67,6 +67,9 @@ class Plan:
         self.reads_prompt_scores = bool(base & {"prompt_logprob", "prompt_mask"})
         self.reads_scores = bool(base & FORWARD_SIGNALS) and self._trl_scores()
         self._reads_forward = bool(base & FORWARD_SIGNALS)
+        in_loss = self.pipeline.ingredients(self.pipeline.wanted("token_weights", "loss"))
+        # RLOO keeps the sampling policy's log-prob of a completion, not those of its tokens.
+        self.carries_old = trainer.always_scores and self._off_policy() and "old_logprob" in in_loss
         self._refuse_impossible()
         per_token = self.pipeline.rehearse(self._missing, args.num_generations)
         self._refuse_token_advantages(per_token, trainer.token_advantages)

@@ -183,6 +183,31 @@ def test_rollout_logprobs_are_trls_old_ones(name, iterations, build):
         close(flat.sum(1).sort().values, expected.sum(1).sort().values)
 
 
+@pytest.mark.parametrize("name", ["DiverseGRPOTrainer", "DiverseRLOOTrainer"])
+def test_old_logprobs_of_tokens_stay_those_of_the_sampling_policy(name, build):
+    seen = []
+
+    def look(loss, *, old_logprob, logratio, mask):
+        seen.append(((old_logprob * mask).sum(1), (logratio * mask).abs().max().item()))
+        return loss
+
+    trainer = build([look], name=name, num_iterations=2)
+    inputs = rollout(trainer)
+    gradient(trainer, inputs)
+    with torch.no_grad():
+        for parameter in trainer.model.parameters():
+            parameter.add_(0.01 * torch.randn_like(parameter))
+    gradient(trainer, inputs)
+    if name == "DiverseRLOOTrainer":
+        expected = inputs["old_logps"]
+    else:
+        expected = (inputs["old_per_token_logps"] * inputs["completion_mask"]).sum(1)
+    (first, still), (second, moved) = seen[-2:]
+    close(first, expected)
+    close(second, expected)
+    assert still < 1e-4 < moved
+
+
 def test_signals_of_completions_travel_with_their_row(build):
     def by_length(rewards, *, lengths):
         return rewards + 0 * lengths

@@ -61,6 +61,7 @@ REFUSED = {
         r"needs the signal 'answer', which is not configured. Add it: signals=\{'answer': ",
     ),
     "a ratio on strictly on-policy data": ([ratio], {}, r"Use num_iterations=2"),
+    "a method that is inert there": ([methods.kl_cov], {}, r"kl_cov needs .*Use num_iterations=2"),
     "groups too small for a method": (
         [functools.partial(methods.pass_at_k, k=8)],
         {},

@@ -1,0 +1,41 @@
+"""Every method trains, in both trainers, with the signals it asks for, and changes the training."""
+
+import functools
+import math
+
+import pytest
+import torch
+
+from divreg import signals
+from divreg.methods import METHODS
+
+ARGS = {"num_iterations": 2, "max_steps": 2}  # kl_cov needs data that is not strictly on-policy
+SURE = {"clip_cov": {"low": 0.0}, "pass_at_k": {"k": 2}}  # so that they act on a random model
+
+
+def letters(texts):
+    """Four numbers for each text: how often four letters stand in it."""
+    return torch.tensor([[1.0 + text.count(c) for c in "eat "] for text in texts])
+
+
+@pytest.fixture
+def digest(train, scenarios, monkeypatch):
+    """``digest(trainer, method)``: the weights after training, whose losses were finite."""
+
+    def go(trainer, chosen):
+        told = {"answer": scenarios.answer, "partition": signals.by_answer, "embedding": letters}
+        monkeypatch.setattr(scenarios, "interventions", lambda _: (chosen, told))
+        result = train(f"Diverse{trainer}Trainer", args=ARGS)
+        losses = [row["loss"] for row in result["logs"] if "loss" in row]
+        assert len(losses) == 2
+        assert all(map(math.isfinite, losses))
+        return result["digest"]
+
+    return go
+
+
+@pytest.mark.parametrize("trainer", ["GRPO", "RLOO"])
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_trains(name, trainer, digest):
+    bound = functools.partial(METHODS[name], **SURE.get(name, {}))
+    assert digest(trainer, [bound]) != digest(trainer, [])
