@@ -37,6 +37,11 @@ def answer(text):
     return text.strip()[:1].lower() or None
 
 
+def letters(texts):
+    """Four numbers for each text: how often four letters stand in it."""
+    return torch.tensor([[1.0 + text.count(c) for c in "eat "] for text in texts])
+
+
 def interventions(names):
     """Build interventions from names; None and [] mean what they mean to the trainers."""
     from divreg import methods, signals
@@ -48,7 +53,7 @@ def interventions(names):
     chosen = None
     if names is not None:
         chosen = [functools.partial(getattr(methods, n), **bound.get(n, {})) for n in names]
-    return chosen, {"answer": answer, "partition": signals.by_answer}
+    return chosen, {"answer": answer, "partition": signals.by_answer, "embedding": letters}
 
 
 def build(folder, scenario, output_dir):

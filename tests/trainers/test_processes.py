@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from divreg import methods, signals
+from divreg.compose import contract
 
 SPLIT = {"per_device_train_batch_size": 2, "num_generations": 4}
 STAGES = {
@@ -37,6 +38,42 @@ def test_groups_across_processes_get_the_advantages_of_one_process(two, scaled, 
             expected = expected / (adjusted.std(1, keepdim=True) + 1e-4)
         found = torch.tensor(rollout["advantages"]).view(-1, 4)
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+GROUPED = ["rarity", "dra", "dqo", "evol_rl", "uniqueness"]
+
+
+@pytest.fixture(scope="module")
+def grouped(launch):
+    """Rollouts of two processes for every method that compares the completions of a group."""
+    common = {"trainer": "DiverseGRPOTrainer", "args": SPLIT, "record": True}
+    results = launch([{**common, "interventions": [name]} for name in GROUPED])
+    return dict(zip(GROUPED, results, strict=True))
+
+
+@pytest.mark.parametrize("name", GROUPED)
+def test_a_method_sees_whole_groups_wherever_their_rows_are(name, grouped, scenarios):
+    """The advantages of two processes are what the method gives for the group written out."""
+    method, result = getattr(methods, name), grouped[name]
+    known = contract(method)
+    for rollout in result["rollouts"]:
+        rewards = torch.tensor(rollout["rewards"]).view(-1, 4)
+        rows = [rollout["texts"][i : i + 4] for i in range(0, len(rollout["texts"]), 4)]
+        given = {
+            "answer": [[scenarios.answer(t) for t in group] for group in rows],
+            "similarity": signals.similarity(
+                embedding=torch.stack([scenarios.letters(group) for group in rows])
+            ),
+        }
+        given["partition"] = signals.by_answer(answer=given["answer"])
+        words = {signal: given[signal] for signal in known.signals}
+        expected = method(rewards, **words) if known.stage == "rewards" else rewards
+        centred = expected - expected.mean(1, keepdim=True)
+        expected = centred / (expected.std(1, keepdim=True) + 1e-4)
+        if known.stage == "advantages":
+            expected = method(expected, **words)
+        found = torch.tensor(rollout["advantages"]).view(-1, 4)
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.fixture(scope="module")
