@@ -97,7 +97,7 @@ def show_table() -> None:
 
 
 def _facts(row: Row) -> list[tuple[str, str]]:
-    return [("stage", row.stage), ("reads", row.signals), ("takes", row.hyper)]
+    return [("stage", row.stage), ("reads", row.signals), ("takes", row.hyper or "nothing more")]
 
 
 def _plain(text: str) -> str:
