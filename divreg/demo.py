@@ -18,29 +18,19 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
-from divreg.tasks import runs
+from divreg.tasks import runs, table
 
 if TYPE_CHECKING:
     from divreg.report import ReportResult
 
 OUTPUT = Path("divreg-demo")
 INTERRUPTED = 130
-_MEASURES = {
-    "pass_at_1": ("pass@1", 2),
-    "pass_at_k": ("pass@32", 2),
-    "distinct_correct": ("distinct\ncorrect", 1),
-    "entropy_nats": ("entropy\n(nats)", 2),
-    "distinct_ngrams": ("distinct\nn-grams", 2),
-}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -157,8 +147,8 @@ def _once(console: Console, output: Path, steps: int) -> None:
         with _training_bar(console, row.label, steps) as callback:
             scores.append((row.label, runs.score(one, base, folder, [callback()])))
     console.print()
-    console.print(_score_table([(label, [line]) for label, line in scores]))
-    console.print(_legend(scores[0][1]))
+    console.print(table.score_table([(label, [line]) for label, line in scores]))
+    console.print(table.legend(scores[0][1]))
     report = _report(folders, output)
     console.print(f"Report: [bold]{escape(str(report.html))}[/bold]", soft_wrap=True)
     console.print(
@@ -181,24 +171,9 @@ def _table(console: Console, output: Path, seeds: int, steps: int, processes: in
     ]
     lines = _train_all(console, jobs, base, processes)
     found = {"base": _base_score(base), "runs": lines}
-    print_table(console, found)
+    table.print_table(console, found)
     _write(output / "table.json", found)
     console.print(f"\nEvery run: {escape(str(output / 'table.json'))}", soft_wrap=True)
-
-
-def print_table(console: Console, found: Mapping[str, Any]) -> None:
-    """Print what ``divreg demo --seeds N`` has found, the content of its ``table.json``."""
-    by_row = {row: [line for line in found["runs"] if line["row"] == row] for row in runs.ROWS}
-    best = max(runs.ENTROPY, key=lambda r: _mean(by_row[r.name], "distinct_correct"))
-    rows = [(f"{r.label} *" if r is best else r.label, by_row[r.name]) for r in runs.ROWS.values()]
-    console.print()
-    console.print(_score_table([("base", [found["base"]]), *rows]))
-    console.print(
-        f"Means over {len(by_row[runs.PLAIN.name])} seeds ± standard errors. * keeps most of the "
-        f"{len(runs.ENTROPY)} coefficients.\n{_legend(found['base'])}"
-    )
-    for row in (runs.PLAIN, best):
-        console.print(_contrast(by_row[runs.DIVERSE.name], by_row[row.name], row.label))
 
 
 def _sweep(console: Console, output: Path, seeds: int, steps: int, processes: int) -> None:
@@ -214,7 +189,7 @@ def _sweep(console: Console, output: Path, seeds: int, steps: int, processes: in
     ]
     lines = _train_all(console, jobs, base, processes)
     groups = [(f"{r:g}", [x for x in lines if x["learning_rate"] == r]) for r in runs.RATES]
-    console.print(_score_table(groups, "Plain GRPO by learning rate"))
+    console.print(table.score_table(groups, "Plain GRPO by learning rate"))
     _write(output / "rates.json", {"base": _base_score(base), "runs": lines})
     console.print(f"\nEvery run: {escape(str(output / 'rates.json'))}", soft_wrap=True)
 
@@ -282,65 +257,6 @@ def _start_worker() -> None:
     warnings.filterwarnings("ignore")
     logging.getLogger("divreg").addHandler(logging.NullHandler())
     logging.getLogger("divreg").propagate = False
-
-
-def _score_table(groups: Sequence[tuple[str, list[dict[str, Any]]]], title: str = "") -> Table:
-    """Lay out one row per group of results: means, and standard errors where there are several."""
-    table = Table(
-        title=title or None,
-        title_justify="left",
-        title_style="bold",
-        box=SIMPLE_HEAD,
-        show_edge=False,
-        padding=(0, 1, 0, 0),
-    )  # fits 80 columns
-    table.add_column("", no_wrap=True)
-    for heading, _ in _MEASURES.values():
-        table.add_column(heading, justify="right", vertical="bottom", no_wrap=True)
-    for label, lines in groups:
-        style = "bold green" if label == runs.DIVERSE.label else ""
-        cells = [_cell(lines, name, digits) for name, (_, digits) in _MEASURES.items()]
-        table.add_row(label, *cells, style=style)
-    return table
-
-
-def _legend(line: Mapping[str, Any]) -> str:
-    """Say what the columns of the table are, from any of its results."""
-    from divreg.tasks import expressions, tiny
-
-    most = tiny.distinct_in_data(expressions.targets("held_out"), line["k"])
-    return (
-        f"On {line['targets']} numbers that the runs never asked for, {line['samples']} samples "
-        f"each.\npass@1: share right. Distinct correct: different right answers among "
-        f"{line['k']}\n(8*3 and 3*8 are one); {line['k']} right ones of the base model's own data "
-        f"hold {most:.1f}.\nEntropy: of a token. Distinct n-grams: of characters, unseen by the "
-        f"reward.\n"
-    )
-
-
-def _contrast(ours: list[dict[str, Any]], theirs: list[dict[str, Any]], label: str) -> str:
-    """Say what diverse keeps of another row and what it costs, seed by seed."""
-    parts = []
-    for name, digits in {"distinct_correct": 2, "pass_at_1": 3}.items():
-        gaps = [a[name] - b[name] for a, b in zip(ours, theirs, strict=True)]
-        heading = _MEASURES[name][0].replace("\n", " ")
-        parts.append(f"{heading} {fmean(gaps):+.{digits}f}±{_error(gaps):.{digits}f}")
-    return f"diverse against {label}, paired by seed:\n  {', '.join(parts)}"
-
-
-def _error(values: Sequence[float]) -> float:
-    return stdev(values) / len(values) ** 0.5
-
-
-def _cell(lines: list[dict[str, Any]], name: str, digits: int) -> str:
-    mean = f"{_mean(lines, name):.{digits}f}"
-    if len(lines) < 2:
-        return mean
-    return f"{mean}±{_error([line[name] for line in lines]):.{digits}f}"
-
-
-def _mean(lines: Sequence[Mapping[str, Any]], name: str) -> float:
-    return fmean(line[name] for line in lines)
 
 
 def _report(folders: Mapping[str, Path], output: Path) -> "ReportResult":

@@ -6,8 +6,7 @@ from statistics import fmean
 import pytest
 from rich.console import Console
 
-from divreg import demo
-from divreg.tasks import runs
+from divreg.tasks import runs, table
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +38,6 @@ def test_every_way_to_train_had_the_same_rate_steps_and_seeds(folder):
 
 def test_the_readme_shows_the_table_that_the_results_make(folder):
     console = Console(width=80, record=True, highlight=False)
-    demo.print_table(console, read(folder, "table.json"))
+    table.print_table(console, read(folder, "table.json"))
     shown = {line.rstrip() for line in (folder / "README.md").read_text().splitlines()}
     assert {line.rstrip() for line in console.export_text().splitlines()} <= shown | {""}
