@@ -21,7 +21,7 @@ RATES = (3e-5, 1e-4, 2e-4, 3e-4, 5e-4)
 """Learning rates of the sweep."""
 ENTROPY_COEFFICIENTS = (0.003, 0.01, 0.03, 0.1, 0.2)
 """TRL's entropy bonus, from hardly any effect to more than it can bear."""
-_VERSION = 1  # raise it when this file makes another result of the same settings
+_VERSION = 1  # raise it when this file, or the preset, makes another result of the same settings
 
 
 @dataclass(frozen=True)
