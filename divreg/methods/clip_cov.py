@@ -1,5 +1,6 @@
 """Clip-Cov: a few of the tokens that drive entropy down get no gradient."""
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -56,9 +57,9 @@ def clip_cov(
     count = min(int(candidates.sum()), max(1, int(share * int(mask.sum()))))
     if count == 0:
         return token_weights.clone()
-    lot = _lots(advantages, logprob)
-    last = lot[candidates].kthvalue(count).values
-    drawn = candidates & (lot <= last)
+    lot = _lots(advantages[candidates], logprob[candidates])
+    drawn = torch.zeros_like(mask)
+    drawn[candidates] = (lot <= lot.kthvalue(count).values).to(mask.device)
     return token_weights.masked_fill(drawn, 0)
 
 
@@ -71,7 +72,10 @@ def _covariance(
     return (centred[0] * centred[1]).masked_fill(~mask, 0)
 
 
-def _lots(advantages: Float[Tensor, "b t"], logprob: Float[Tensor, "b t"]) -> Float[Tensor, "b t"]:
-    """Return a number in [0, 1) for each token that looks random and is not."""
-    mixed = advantages.double() * 12.9898 + logprob.detach().double() * 78.233
+def _lots(advantages: Float[Tensor, "n"], logprob: Float[Tensor, "n"]) -> Float[Tensor, "n"]:
+    """Return a number in [0, 1) for each token that looks random and is not.
+
+    On the CPU, for not every device has doubles, whose rounding cannot reorder the numbers.
+    """
+    mixed = advantages.cpu().double() * 12.9898 + logprob.detach().cpu().double() * 78.233
     return (mixed.sin() * 43758.5453).frac().abs()

@@ -39,7 +39,7 @@ def dqo(
     >>> dqo(torch.zeros(3), similarity=alike)
     tensor([0.4055, 0.4055, 0.6931])
     """
-    wide = similarity.to(torch.float64)
+    wide = similarity.to(torch.promote_types(similarity.dtype, torch.float32))
     own = torch.eye(rewards.shape[-1], dtype=wide.dtype, device=wide.device)
     # det(S_-i + I) / det(S + I) is the diagonal of the inverse: one inverse for the whole group.
     without = torch.linalg.inv(wide + own).diagonal(dim1=-2, dim2=-1)

@@ -1,5 +1,7 @@
 """Pass@k training: advantages of groups of k, computed from how many of the group are correct."""
 
+from math import comb, sqrt
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -50,18 +52,18 @@ def pass_at_k(
             f"pass_at_k needs 1 <= k <= the group's size; got k={k} and groups of {g}. "
             f"Use k={max(1, g // 2)}, or set num_generations={max(2 * k, 2)}."
         )
-    wrong = (~correct).sum(dim=-1, keepdim=True).to(torch.float64)
-    fails = _chance(wrong, g, k)  # that a subset has no correct completion
-    others_fail = _chance(wrong - 1, g - 1, k - 1)  # the same, beside one wrong completion
-    scale = (fails * (1 - fails)).sqrt() + _EPSILON
-    replaced = torch.where(correct, fails / scale, (fails - others_fail) / scale)
-    none = ~correct.any(dim=-1, keepdim=True)
-    return replaced.masked_fill(none, 0).to(advantages.dtype)
+    by_count = torch.tensor([_advantages(c, g, k) for c in range(g + 1)])
+    of_group = by_count.to(advantages)[correct.sum(dim=-1)]
+    right, wrong = of_group.unsqueeze(-2).unbind(dim=-1)
+    return torch.where(correct, right, wrong)
 
 
-def _chance(marked: Float[Tensor, "*n"], n: int, k: int) -> Float[Tensor, "*n"]:
-    """Chance that k draws from n without putting back are all among the marked ones."""
-    chance = torch.ones_like(marked)
-    for i in range(k):
-        chance = chance * (marked - i).clamp(min=0) / (n - i)
-    return chance
+def _advantages(c: int, g: int, k: int) -> tuple[float, float]:
+    """Return the advantages of a right and of a wrong completion where c of g are right."""
+    if c == 0:
+        return 0.0, 0.0
+    fails = comb(g - c, k) / comb(g, k)  # the share of subsets without a right completion
+    # The same among the subsets that hold one given wrong completion.
+    others_fail = comb(g - c - 1, k - 1) / comb(g - 1, k - 1) if c < g else 0.0
+    scale = sqrt(fails * (1 - fails)) + _EPSILON
+    return fails / scale, (fails - others_fail) / scale

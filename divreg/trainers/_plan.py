@@ -71,7 +71,7 @@ class Plan:
         # RLOO keeps the sampling policy's log-prob of a completion, not those of its tokens.
         self.carries_old = trainer.always_scores and self._off_policy() and "old_logprob" in in_loss
         self._refuse_impossible()
-        per_token = self.pipeline.rehearse(self._missing, args.num_generations)
+        per_token = self.pipeline.rehearse(self._missing, self._smallest_group())
         self._refuse_token_advantages(per_token, trainer.token_advantages)
 
     def _configure(self, signals: dict[str, Any]) -> None:
@@ -160,6 +160,11 @@ class Plan:
 
     def _reward_stage_is_off(self) -> bool:
         return getattr(self.args, "multi_objective_aggregation", "") == "normalize_then_sum"
+
+    def _smallest_group(self) -> int:
+        """Completions of the smallest group that methods see; a single one is left alone."""
+        sizes = (self.args.num_generations, self.args.num_generations_eval)
+        return min((n for n in sizes if n and n > 1), default=1)
 
     def _off_policy(self) -> bool:
         args = self.args

@@ -67,6 +67,11 @@ REFUSED = {
         {},
         r"1 <= k <= the group's size; got k=8 and groups of 4",
     ),
+    "groups too small in evaluation": (
+        [methods.pass_at_k],
+        {"num_generations_eval": 2},
+        r"got k=4 and groups of 2",
+    ),
     "a result of another shape": ([wrong_shape], {}, r"wrong_shape needs to return a tensor of"),
     "a result that is not finite": ([not_finite], {}, r"not_finite needs to return finite numbers"),
     "a function of no stage": ([no_stage], {}, r"must be one of rewards, advantages"),
