@@ -13,10 +13,8 @@ import shutil
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,13 +22,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from divreg.tasks import runs, table
+from divreg.tasks import runs, table, workers
 
 if TYPE_CHECKING:
     from divreg.report import ReportResult
 
 OUTPUT = Path("divreg-demo")
 INTERRUPTED = 130
+FAILED = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=1,
         metavar="N",
         help="with 2 or more: the whole table, every way to train with seeds 0 to N-1, resumable "
-        "(default: 1, plain and diverse one after the other)",
+        "(default: 1, plain and diverse side by side)",
     )
     parser.add_argument(
         "--output-dir",
@@ -67,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=os.cpu_count() or 1,
         metavar="N",
-        help="runs at a time with --seeds or --sweep-rates (default: one per core)",
+        help="runs at a time (default: one per core)",
     )
 
 
@@ -104,31 +103,35 @@ def run(
         output_dir: Where everything is written.
         steps: Optimizer steps of a run; None, the demo's own.
         sweep_rates: Train plain GRPO at every rate of the sweep instead.
-        processes: Runs at a time, for more than one seed; None, one per core.
+        processes: Runs at a time; None, one per core.
         console: Where to print.
 
     Returns:
-        0, or 130 if it was interrupted.
+        0, 130 if it was interrupted, or 1 if a process that trained was killed.
     """
     console = console or Console(highlight=False)
     output, steps = Path(output_dir), steps or runs.STEPS
+    processes = processes or os.cpu_count() or 1
     try:
         with _quiet(console):
             if sweep_rates:
-                _sweep(console, output, seeds, steps, processes or os.cpu_count() or 1)
+                _sweep(console, output, seeds, steps, processes)
             elif seeds > 1:
-                _table(console, output, seeds, steps, processes or os.cpu_count() or 1)
+                _table(console, output, seeds, steps, processes)
             else:
-                _once(console, output, steps)
+                _once(console, output, steps, processes)
     except KeyboardInterrupt:
         what = "it continues with the runs that are missing" if seeds > 1 else "it starts again"
         console.print(f"\nInterrupted. Type the same command once more: {what}.")
         return INTERRUPTED
+    except workers.KilledError as killed:
+        console.print(f"\n{killed}", soft_wrap=True)
+        return FAILED
     return 0
 
 
-def _once(console: Console, output: Path, steps: int) -> None:
-    """Train plain and diverse with seed 0, one after the other, and compare them."""
+def _once(console: Console, output: Path, steps: int, processes: int) -> None:
+    """Train plain and diverse with seed 0 and compare them."""
     started = time.perf_counter()
     console.print(
         f"[bold]divreg demo[/bold]: one tiny model, trained with reinforcement learning twice.\n"
@@ -138,18 +141,17 @@ def _once(console: Console, output: Path, steps: int) -> None:
         f"every right answer earns 1.\n"
     )
     base = _base_model(console)
-    scores = [("base", _base_score(base))]
-    folders = {}
+    jobs = []
     for row in (runs.PLAIN, runs.DIVERSE):
-        folder = folders[row.name] = output / row.name
-        shutil.rmtree(folder, ignore_errors=True)
-        one = runs.Run(row.name, 0, steps)
-        with _training_bar(console, row.label, steps) as callback:
-            scores.append((row.label, runs.score(one, base, folder, [callback()])))
+        shutil.rmtree(output / row.name, ignore_errors=True)
+        jobs.append((runs.Run(row.name, 0, steps), output / row.name))
+    lines = _race(console, jobs, base, processes)
+    scores = [("base", _base_score(base))]
+    scores += [(runs.ROWS[line["row"]].label, line) for line in lines]
     console.print()
     console.print(table.score_table([(label, [line]) for label, line in scores]))
     console.print(table.legend(scores[0][1]))
-    report = _report(folders, output)
+    report = _report([folder for _, folder in jobs], output)
     console.print(f"Report: [bold]{escape(str(report.html))}[/bold]", soft_wrap=True)
     console.print(
         f"Took {time.perf_counter() - started:.0f} s. One seed proves little: "
@@ -222,47 +224,47 @@ def _base_score(base: Path) -> dict[str, Any]:
 def _train_all(
     console: Console, jobs: Sequence[tuple[runs.Run, Path]], base: Path, processes: int
 ) -> list[dict[str, Any]]:
-    """Train what has no result yet, one process per core, and return every line in order."""
-    lines: dict[int, dict[str, Any]] = {}
-    # A fresh interpreter each: torch's threads do not survive a fork.
-    pool = ProcessPoolExecutor(processes, get_context("spawn"), initializer=_start_worker)
-    try:
-        with _bar(console) as bar:
-            task = bar.add_task("Runs", total=len(jobs), note="")
-            waiting = {
-                pool.submit(runs.score_once, job, base, folder): i
-                for i, (job, folder) in enumerate(jobs)
-            }
-            for done in as_completed(waiting):
-                line = lines[waiting[done]] = done.result()
+    """Train what has no result yet behind one bar and return every line in order."""
+    with _bar(console) as bar:
+        task = bar.add_task("Runs", total=len(jobs), note="")
+
+        def hear(news: workers.News) -> None:
+            if line := news.line:
                 note = f"{line['row']}, seed {line['seed']}: pass@1 {line['pass_at_1']:.2f}, "
                 note += f"{line['distinct_correct']:.1f} distinct"
                 bar.update(task, advance=1, note=note)
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in list((pool._processes or {}).values()):
-            process.terminate()
-        raise
-    pool.shutdown()
-    return [lines[i] for i in range(len(jobs))]
+
+        return workers.train_all(jobs, base, processes, hear)
 
 
-def _start_worker() -> None:
-    """Prepare a process that trains: quiet, and deaf to Ctrl-C, which the parent handles."""
-    import signal
+def _race(
+    console: Console, jobs: Sequence[tuple[runs.Run, Path]], base: Path, processes: int
+) -> list[dict[str, Any]]:
+    """Train with a bar for each run, alerts above them, and return every line in order."""
+    labels = [runs.ROWS[run.row].label for run, _ in jobs]
+    with _bar(console) as bar:
+        tasks = [
+            bar.add_task(f"Training: {label}", start=False, total=run.steps, note="starting")
+            for label, (run, _) in zip(labels, jobs, strict=True)
+        ]
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    runs.quiet_environment()
-    os.environ["OMP_NUM_THREADS"] = "1"
-    warnings.filterwarnings("ignore")
-    logging.getLogger("divreg").addHandler(logging.NullHandler())
-    logging.getLogger("divreg").propagate = False
+        def hear(news: workers.News) -> None:
+            if news.alert:
+                text = f"{labels[news.job]}: {news.alert}"
+                console.print(f"[yellow]{escape(text)}[/yellow]", soft_wrap=True)
+            if news.step is not None:
+                bar.start_task(tasks[news.job])
+                bar.update(tasks[news.job], completed=news.step)
+            if news.note is not None:
+                bar.update(tasks[news.job], note=news.note)
+
+        return workers.train_all(jobs, base, processes, hear)
 
 
-def _report(folders: Mapping[str, Path], output: Path) -> "ReportResult":
+def _report(folders: Sequence[Path], output: Path) -> "ReportResult":
     from divreg.report import write_report
 
-    return write_report(list(folders.values()), output / "report.html")
+    return write_report(folders, output / "report.html")
 
 
 def _bar(console: Console) -> Progress:
@@ -275,33 +277,6 @@ def _bar(console: Console) -> Progress:
         TextColumn("[dim]{task.fields[note]}"),
         console=console,
     )
-
-
-@contextmanager
-def _training_bar(console: Console, label: str, steps: int) -> Iterator[Callable[[], Any]]:
-    """Show a bar; yields what makes the callback that moves it (TRL is imported by then)."""
-    with _bar(console) as bar:
-        task = bar.add_task(f"Training: {label}", total=steps, note="")
-
-        def make() -> Any:
-            from transformers import TrainerCallback
-
-            class Bar(TrainerCallback):
-                def on_step_end(self, args, state, control, **_):  # noqa: ARG002
-                    bar.update(task, completed=state.global_step)
-
-                def on_log(self, args, state, control, logs=None, **_):  # noqa: ARG002
-                    logs = logs or {}
-                    right = logs.get("diversity/pass_at_1", logs.get("reward"))
-                    distinct = logs.get("diversity/distinct_correct")
-                    note = f"right {right:.0%}" if right is not None else ""
-                    if distinct is not None:
-                        note += f", different right answers per group of 16: {distinct:.1f}"
-                    bar.update(task, note=note)
-
-            return Bar()
-
-        yield make
 
 
 @contextmanager

@@ -2,8 +2,12 @@
 
 import argparse
 import json
+import multiprocessing
+import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from rich.console import Console
@@ -47,6 +51,40 @@ def test_one_seed_trains_both_ways_and_ends_with_the_table_and_the_report(small_
     assert "DiverseGRPOTrainer" in page
 
 
+def lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(("how", "code", "words"), [
+    (signal.SIGKILL, demo.FAILED, "divreg demo --processes 1"),
+    (signal.SIGINT, demo.INTERRUPTED, "Type the same command once more"),
+])  # fmt: skip
+def test_a_demo_that_is_stopped_says_how_to_go_on_and_leaves_nobody_training(
+    small_base, tmp_path, monkeypatch, how, code, words
+):
+    console = Console(record=True, width=110)
+    reached, update = [], demo.Progress.update
+
+    def stop(bar, task, **what):
+        update(bar, task, **what)
+        if what.get("completed") == 2 and not reached:
+            reached.extend(multiprocessing.active_children())
+            os.kill(os.getpid() if how == signal.SIGINT else reached[0].pid, how)
+
+    monkeypatch.setattr(demo.Progress, "update", stop)
+    assert demo.run(output_dir=tmp_path, steps=500, console=console) == code
+    assert words in console.export_text()
+    assert reached
+    deadline = time.monotonic() + 30
+    while any(lives(child.pid) for child in reached):
+        assert time.monotonic() < deadline, "a worker still trains"
+        time.sleep(0.1)
+
+
 def test_a_finished_run_is_not_trained_again_and_changed_settings_are(monkeypatch, tmp_path):
     trained = []
 
@@ -86,16 +124,6 @@ def test_table_names_the_best_entropy_bonus_and_standard_errors(monkeypatch, tmp
     assert "distinct correct -3.00±0.00" in text
     written = json.loads((tmp_path / "table.json").read_text())
     assert len(written["runs"]) == 3 * len(runs.ROWS)
-
-
-def test_interrupting_says_how_to_go_on(monkeypatch, tmp_path):
-    def interrupted(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(demo, "_table", interrupted)
-    console = Console(record=True, width=110)
-    assert demo.run(seeds=5, output_dir=tmp_path, console=console) == 130
-    assert "Type the same command once more" in console.export_text()
 
 
 @pytest.mark.parametrize("words", [("--seeds", "0"), ("--steps", "-1"), ("--processes", "0")])

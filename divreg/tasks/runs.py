@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -183,18 +183,45 @@ def score(run: Run, base: Path, output_dir: Path, callbacks: Sequence[Any] = ())
     }
 
 
-def score_once(run: Run, base: Path, output_dir: Path) -> dict[str, Any]:
+def score_once(
+    run: Run, base: Path, output_dir: Path, tell: Callable[..., Any] | None = None
+) -> dict[str, Any]:
     """Return the run's line of the results from its file, or train it and write that file.
 
     The file is renamed into place: an interrupted run leaves none and is trained again.
+
+    Args:
+        run: What to train.
+        base: Folder of the base model.
+        output_dir: Where the file is, and what the monitor records.
+        tell: Called with ``step=`` after every step, and with ``note=`` how it goes.
     """
     path = output_dir / "result.json"
     if path.exists():
         found = json.loads(path.read_text())
         if found.get("hash") == run.hash(base.name):
             return found
-    line = score(run, base, output_dir)
+    line = score(run, base, output_dir, [_teller(tell)] if tell else ())
     part = path.with_suffix(".part")
     part.write_text(json.dumps(line, indent=1) + "\n")
     part.rename(path)
     return line
+
+
+def _teller(tell: Callable[..., Any]) -> Any:
+    from transformers import TrainerCallback
+
+    class Teller(TrainerCallback):
+        def on_step_end(self, args, state, control, **_):  # noqa: ARG002
+            tell(step=state.global_step)
+
+        def on_log(self, args, state, control, logs=None, **_):  # noqa: ARG002
+            logs = logs or {}
+            right = logs.get("diversity/pass_at_1", logs.get("reward"))
+            distinct = logs.get("diversity/distinct_correct")
+            note = [f"right {right:.0%}"] if right is not None else []
+            if distinct is not None:
+                note.append(f"different right answers in 16: {distinct:.1f}")
+            tell(note=", ".join(note))
+
+    return Teller()
