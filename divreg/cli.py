@@ -20,7 +20,7 @@ _PACKAGES = (
     *("torch", "trl", "transformers", "accelerate", "datasets", "peft", "deepspeed", "vllm"),
     *("sentence-transformers", "triton", "numpy", "pyarrow"),
 )
-COMMANDS = ("demo", "grpo", "rloo", "report", "methods", "env")
+COMMANDS = ("demo", "grpo", "rloo", "report", "bench", "methods", "env")
 
 _EXAMPLES = """\
 examples:
@@ -102,6 +102,11 @@ def _parser(command: str) -> argparse.ArgumentParser:
         from divreg import report as report_module
 
         report_module.add_arguments(report)
+    bench = add("bench", "Compare methods x seeds on one task: data and a Pareto page.", _bench)
+    if command == "bench":
+        from divreg import bench as bench_module
+
+        bench_module.add_arguments(bench)
     methods = add("methods", "List the methods with their hyper-parameters and sources.", _methods)
     methods.add_argument("--markdown", action="store_true", help="print the table of the README")
     add("env", "Print versions and devices, for a bug report.", _env)
@@ -118,6 +123,12 @@ def _report(chosen: argparse.Namespace) -> int | None:
     from divreg import report
 
     return report.main(chosen)
+
+
+def _bench(chosen: argparse.Namespace) -> int | None:
+    from divreg import bench
+
+    return bench.main(chosen)
 
 
 def _unreachable(chosen: argparse.Namespace) -> NoReturn:

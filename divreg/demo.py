@@ -5,7 +5,6 @@ torch nor TRL; running it does.
 """
 
 import argparse
-import importlib
 import json
 import logging
 import os
@@ -20,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from divreg.tasks import runs, table, workers
+from divreg.tasks import progress, runs, table, workers
+from divreg.tasks.task import EXPRESSIONS
 
 if TYPE_CHECKING:
     from divreg.report import ReportResult
@@ -140,11 +139,11 @@ def _once(console: Console, output: Path, steps: int, processes: int) -> None:
         f"Both runs: the same base model, numbers, seed, rate and {steps} steps of 8 x 16 answers; "
         f"every right answer earns 1.\n"
     )
-    base = _base_model(console)
+    base = progress.base_model(console, EXPRESSIONS.model)
     jobs = []
     for row in (runs.PLAIN, runs.DIVERSE):
         shutil.rmtree(output / row.name, ignore_errors=True)
-        jobs.append((runs.Run(row.name, 0, steps), output / row.name))
+        jobs.append((runs.Run(row, 0, steps), output / row.name))
     lines = _race(console, jobs, base, processes)
     scores = [("base", _base_score(base))]
     scores += [(runs.ROWS[line["row"]].label, line) for line in lines]
@@ -165,11 +164,11 @@ def _table(console: Console, output: Path, seeds: int, steps: int, processes: in
         f"[bold]divreg demo[/bold]: {len(runs.ROWS)} ways to train x {seeds} seeds, {steps} steps "
         f"each, {processes} at a time. Finished runs are kept in {escape(str(output))}."
     )
-    base = _base_model(console)
+    base = progress.base_model(console, EXPRESSIONS.model)
     jobs = [
-        (runs.Run(row, seed, steps), output / "seeds" / f"{row}-{seed}")
+        (runs.Run(row, seed, steps), output / "seeds" / f"{row.name}-{seed}")
         for seed in range(seeds)
-        for row in runs.ROWS
+        for row in runs.ROWS.values()
     ]
     lines = _train_all(console, jobs, base, processes)
     found = {"base": _base_score(base), "runs": lines}
@@ -180,10 +179,10 @@ def _table(console: Console, output: Path, seeds: int, steps: int, processes: in
 
 def _sweep(console: Console, output: Path, seeds: int, steps: int, processes: int) -> None:
     """Train plain GRPO at several rates: the demo's rate is the best for pass@1."""
-    base = _base_model(console)
+    base = progress.base_model(console, EXPRESSIONS.model)
     jobs = [
         (
-            runs.Run(runs.PLAIN.name, seed, steps, rate),
+            runs.Run(runs.PLAIN, seed, steps, rate),
             output / "rates" / f"{runs.PLAIN.name}-{rate:g}-{seed}",
         )
         for seed in range(seeds)
@@ -194,24 +193,6 @@ def _sweep(console: Console, output: Path, seeds: int, steps: int, processes: in
     console.print(table.score_table(groups, "Plain GRPO by learning rate"))
     _write(output / "rates.json", {"base": _base_score(base), "runs": lines})
     console.print(f"\nEvery run: {escape(str(output / 'rates.json'))}", soft_wrap=True)
-
-
-def _base_model(console: Console) -> Path:
-    """Return the folder of the base model, building it behind a bar the first time."""
-    with console.status("Loading torch and TRL"):
-        from divreg.tasks import tiny
-
-        importlib.import_module("trl.trainer.grpo_trainer")
-    if folder := tiny.cached():
-        return folder
-    with _bar(console) as bar:
-        task = bar.add_task("Building the base model (once)", total=None, note="")
-
-        def progress(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
-
-        folder = tiny.base_model(progress=progress)
-    return folder
 
 
 def _base_score(base: Path) -> dict[str, Any]:
@@ -225,7 +206,7 @@ def _train_all(
     console: Console, jobs: Sequence[tuple[runs.Run, Path]], base: Path, processes: int
 ) -> list[dict[str, Any]]:
     """Train what has no result yet behind one bar and return every line in order."""
-    with _bar(console) as bar:
+    with progress.bar(console) as bar:
         task = bar.add_task("Runs", total=len(jobs), note="")
 
         def hear(news: workers.News) -> None:
@@ -241,8 +222,8 @@ def _race(
     console: Console, jobs: Sequence[tuple[runs.Run, Path]], base: Path, processes: int
 ) -> list[dict[str, Any]]:
     """Train with a bar for each run, alerts above them, and return every line in order."""
-    labels = [runs.ROWS[run.row].label for run, _ in jobs]
-    with _bar(console) as bar:
+    labels = [run.row.label for run, _ in jobs]
+    with progress.bar(console) as bar:
         tasks = [
             bar.add_task(f"Training: {label}", start=False, total=run.steps, note="starting")
             for label, (run, _) in zip(labels, jobs, strict=True)
@@ -265,18 +246,6 @@ def _report(folders: Sequence[Path], output: Path) -> "ReportResult":
     from divreg.report import write_report
 
     return write_report(folders, output / "report.html")
-
-
-def _bar(console: Console) -> Progress:
-    return Progress(
-        SpinnerColumn(finished_text="[green]✓"),
-        TextColumn("{task.description:<30}"),
-        BarColumn(bar_width=24),
-        TextColumn("{task.completed:>4}/{task.total}"),
-        TimeElapsedColumn(),
-        TextColumn("[dim]{task.fields[note]}"),
-        console=console,
-    )
 
 
 @contextmanager

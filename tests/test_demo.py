@@ -11,9 +11,10 @@ import time
 
 import pytest
 from rich.console import Console
+from rich.progress import Progress
 
 from divreg import demo
-from divreg.tasks import runs, tiny
+from divreg.tasks import progress, runs, tiny
 
 SMALL = tiny.Recipe(hidden=16, layers=1, heads=2, feedforward=32, examples=1280, batch=64)
 
@@ -21,7 +22,7 @@ SMALL = tiny.Recipe(hidden=16, layers=1, heads=2, feedforward=32, examples=1280,
 @pytest.fixture
 def small_base(tmp_path, monkeypatch):
     monkeypatch.setenv("DIVREG_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(tiny, "Recipe", lambda: SMALL)
+    monkeypatch.setitem(tiny.RECIPES, "expressions", SMALL)
     return tiny.base_model(SMALL)
 
 
@@ -67,7 +68,7 @@ def test_a_demo_that_is_stopped_says_how_to_go_on_and_leaves_nobody_training(
     small_base, tmp_path, monkeypatch, how, code, words
 ):
     console = Console(record=True, width=110)
-    reached, update = [], demo.Progress.update
+    reached, update = [], Progress.update
 
     def stop(bar, task, **what):
         update(bar, task, **what)
@@ -75,7 +76,7 @@ def test_a_demo_that_is_stopped_says_how_to_go_on_and_leaves_nobody_training(
             reached.extend(multiprocessing.active_children())
             os.kill(os.getpid() if how == signal.SIGINT else reached[0].pid, how)
 
-    monkeypatch.setattr(demo.Progress, "update", stop)
+    monkeypatch.setattr(Progress, "update", stop)
     assert demo.run(output_dir=tmp_path, steps=500, console=console) == code
     assert words in console.export_text()
     assert reached
@@ -91,15 +92,15 @@ def test_a_finished_run_is_not_trained_again_and_changed_settings_are(monkeypatc
     def score(run, base, folder, callbacks=()):
         trained.append(run)
         folder.mkdir(parents=True, exist_ok=True)
-        return {**line(run.row, run.seed, 3.0), "hash": run.hash(base.name)}
+        return {**line(run.row.name, run.seed, 3.0), "hash": run.hash(base.name)}
 
     monkeypatch.setattr(runs, "score", score)
     base, folder = tmp_path / "base-1", tmp_path / "run"
-    first = runs.score_once(runs.Run("plain", 0, 5), base, folder)
-    assert runs.score_once(runs.Run("plain", 0, 5), base, folder) == first
+    first = runs.score_once(runs.Run(runs.PLAIN, 0, 5), base, folder)
+    assert runs.score_once(runs.Run(runs.PLAIN, 0, 5), base, folder) == first
     assert len(trained) == 1
-    runs.score_once(runs.Run("plain", 0, 6), base, folder)
-    runs.score_once(runs.Run("plain", 0, 6), tmp_path / "base-2", folder)
+    runs.score_once(runs.Run(runs.PLAIN, 0, 6), base, folder)
+    runs.score_once(runs.Run(runs.PLAIN, 0, 6), tmp_path / "base-2", folder)
     assert len(trained) == 3
     assert [p.name for p in folder.iterdir()] == ["result.json"]
 
@@ -108,12 +109,12 @@ def test_table_names_the_best_entropy_bonus_and_standard_errors(monkeypatch, tmp
     def train_all(console, jobs, base, processes):
         best = runs.ENTROPY[2].name
         return [
-            line(job.row, job.seed, 5.0 + job.seed if job.row == best else 2.0 + job.seed)
+            line(job.row.name, job.seed, 5.0 + job.seed if job.row.name == best else 2.0 + job.seed)
             for job, _ in jobs
         ]
 
     monkeypatch.setattr(demo, "_train_all", train_all)
-    monkeypatch.setattr(demo, "_base_model", lambda console: tmp_path)
+    monkeypatch.setattr(progress, "base_model", lambda console, build: tmp_path)
     monkeypatch.setattr(demo, "_base_score", lambda base: line("base", 0, 9.0))
     console = Console(record=True, width=140)
     assert demo.run(seeds=3, output_dir=tmp_path, console=console) == 0
@@ -133,9 +134,9 @@ def test_bad_numbers_are_refused_with_the_cure(words):
 
 
 def test_rows_share_budget_and_rate_and_differ_in_what_they_say():
-    plain = runs.Run("plain").settings
+    plain = runs.Run(runs.PLAIN).settings
     for row in runs.ROWS.values():
-        settings = runs.Run(row.name).settings
+        settings = runs.Run(row).settings
         assert {k for k in settings if settings[k] != plain.get(k)} == set(row.config)
 
 

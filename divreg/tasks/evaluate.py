@@ -1,30 +1,31 @@
-"""What a model of the expressions task can do: right how often, in how many different ways."""
+"""What a model can do of a verifiable task: right how often, in how many different ways."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import comb
-from typing import Any
+from typing import Any, cast
 
 import torch
-from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from divreg.metrics.ngrams import distinct_n
 from divreg.metrics.pass_at_k import pass_at_k
-from divreg.tasks import expressions, tiny
+from divreg.tasks.task import EXPRESSIONS, Task
 
 
 @dataclass(frozen=True)
 class Score:
-    """Means over the target numbers, of ``k`` samples each unless the name says otherwise."""
+    """Means over the prompts, of ``k`` samples each unless the name says otherwise."""
 
     pass_at_1: float
     pass_at_k: float
     distinct_correct: float
-    """Expected number of different correct answers among ``k`` samples of one number."""
+    """Expected number of different correct answers among ``k`` samples of one prompt."""
     entropy_nats: float
     """Mean over sampled tokens of the entropy of the distribution each was drawn from."""
     distinct_ngrams: float
-    """Share of a number's character 2- and 3-grams, in ``k`` samples, that are different."""
+    """Share of a prompt's character 2- and 3-grams, in ``k`` samples, that are different."""
+    pass_at: Mapping[str, float]
+    """pass@k for every power of two up to the number of samples, by k."""
     targets: int
     samples: int
     k: int
@@ -36,9 +37,9 @@ class Score:
 
 @torch.inference_mode()
 def sample(
-    model: LlamaForCausalLM,
-    names: PreTrainedTokenizerFast,
-    numbers: Sequence[int],
+    model: Any,
+    names: Any,
+    prompts: Sequence[str],
     *,
     samples: int,
     max_tokens: int,
@@ -47,16 +48,35 @@ def sample(
 ) -> tuple[list[list[str]], float]:
     """Sample answers at temperature 1, with a key-value cache and a generator of their own.
 
+    Args:
+        model: A causal LM.
+        names: Its tokenizer.
+        prompts: Texts; where their lengths in tokens differ they are padded on the left.
+        samples: Answers to each.
+        max_tokens: Longest answer.
+        seed: Of the sampling.
+        rows_at_once: Answers written side by side.
+
     Returns:
-        One list of ``samples`` texts per number, and the mean token entropy in nats.
+        One list of ``samples`` texts per prompt, and the mean token entropy in nats.
     """
-    generator = torch.Generator().manual_seed(seed)
-    # All prompts have one length, so no padding.
-    prompts = torch.tensor([names.encode(expressions.prompt(n)) for n in numbers])
+    generator = torch.Generator(model.device).manual_seed(seed)
+    rows = [names.encode(prompt) for prompt in prompts]
+    width = max(map(len, rows))
+    blank = names.pad_token_id if names.pad_token_id is not None else names.eos_token_id
+    ids = torch.tensor([[blank] * (width - len(row)) + row for row in rows])
+    real = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
     texts: list[str] = []
     entropy, tokens = 0.0, 0
-    for rows in prompts.repeat_interleave(samples, dim=0).split(rows_at_once):
-        drawn, their_entropy, alive = _continue(model, rows, max_tokens, generator)
+    for some, mask in zip(
+        ids.repeat_interleave(samples, dim=0).split(rows_at_once),
+        real.repeat_interleave(samples, dim=0).split(rows_at_once),
+        strict=True,
+    ):
+        padding = None if bool(real.all()) else mask.to(model.device)
+        drawn, their_entropy, alive = _continue(
+            model, some.to(model.device), padding, max_tokens, generator, names.eos_token_id, blank
+        )
         texts += names.batch_decode(drawn, skip_special_tokens=True)
         entropy += (their_entropy * alive).sum().item()
         tokens += int(alive.sum())
@@ -65,37 +85,51 @@ def sample(
 
 
 def _continue(
-    model: LlamaForCausalLM, prompts: torch.Tensor, max_tokens: int, generator: torch.Generator
+    model: Any,
+    prompts: torch.Tensor,
+    padding: torch.Tensor | None,
+    max_tokens: int,
+    generator: torch.Generator,
+    end: int,
+    blank: int,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    alive = torch.ones(len(prompts), dtype=torch.bool)
+    alive = torch.ones(len(prompts), dtype=torch.bool, device=prompts.device)
     cache, given = None, prompts
     drawn, entropies, masks = [], [], []
     for _ in range(max_tokens):
-        out = model(input_ids=given, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        where = {}
+        if padding is not None:
+            places = (padding.cumsum(-1) - 1).clamp(min=0)[:, -given.shape[1] :]
+            where = {"attention_mask": padding, "position_ids": places}
+        out = model(
+            input_ids=given, past_key_values=cache, use_cache=True, logits_to_keep=1, **where
+        )
         cache = out.past_key_values
-        logprob = out.logits[:, -1].log_softmax(-1)
+        logprob = out.logits[:, -1].float().log_softmax(-1)
         probability = logprob.exp()
         given = torch.multinomial(probability, 1, generator=generator)
-        drawn.append(given[:, 0].masked_fill(~alive, tiny.PAD))
-        entropies.append(-(probability * logprob).sum(-1))
+        drawn.append(given[:, 0].masked_fill(~alive, blank))
+        entropies.append(torch.special.entr(probability).sum(-1))
         masks.append(alive)
-        alive = alive & (given[:, 0] != tiny.EOS)
+        alive = alive & (given[:, 0] != end)
+        if padding is not None:
+            padding = torch.cat([padding, padding.new_ones(len(padding), 1)], 1)
         if not alive.any():
             break
     return torch.stack(drawn, 1), torch.stack(entropies, 1), torch.stack(masks, 1)
 
 
 def evaluate(
-    model: LlamaForCausalLM,
-    names: PreTrainedTokenizerFast,
+    model: Any,
+    names: Any,
+    task: Task = EXPRESSIONS,
     *,
-    numbers: Sequence[int] | None = None,
+    rows: Sequence[Mapping[str, Any]] | None = None,
     samples: int = 128,
     k: int = 32,
-    max_tokens: int = 14,
     seed: int = 1234,
 ) -> Score:
-    """Score a model on the held-out numbers.
+    """Score a model on the held-out prompts of a task.
 
     More samples than ``k`` are drawn and all of them used: pass@k is the unbiased estimator, and
     the distinct correct answers are the expectation over all subsets of size ``k`` (rarefaction).
@@ -103,20 +137,27 @@ def evaluate(
     Args:
         model: The model; it is put in evaluation mode.
         names: Its tokenizer.
-        numbers: The target numbers; default, the 14 held-out ones.
-        samples: Samples per number, at least ``k``.
+        task: What is asked, and what is right.
+        rows: Rows of the task's data set; default, its held-out ones.
+        samples: Samples per prompt, at least ``k``.
         k: The budget that the score speaks of.
-        max_tokens: Longest answer, in tokens.
         seed: Of the sampling.
     """
-    numbers = expressions.targets("held_out") if numbers is None else numbers
+    if rows is None:
+        rows = cast(Sequence[Mapping[str, Any]], list(task.dataset("held_out")))
     groups, entropy = sample(
-        model.eval(), names, numbers, samples=samples, max_tokens=max_tokens, seed=seed
+        model.eval(),
+        names,
+        [row["prompt"] for row in rows],
+        samples=samples,
+        max_tokens=task.max_tokens + 2,
+        seed=seed,
     )
     right = [
-        [expressions.answer(t) for t in texts if expressions.is_correct(t, n)]
-        for n, texts in zip(numbers, groups, strict=True)
+        [task.answer(t) for t in texts if task.is_correct(t, row)]
+        for row, texts in zip(rows, groups, strict=True)
     ]
+    budgets = [2**i for i in range(samples.bit_length())]
     return Score(
         pass_at_1=_mean(len(r) / samples for r in right),
         pass_at_k=_mean(pass_at_k(samples, len(r), k) for r in right),
@@ -130,7 +171,8 @@ def evaluate(
             / 2
             for texts in groups
         ),
-        targets=len(numbers),
+        pass_at={str(n): _mean(pass_at_k(samples, len(r), n) for r in right) for n in budgets},
+        targets=len(rows),
         samples=samples,
         k=k,
     )

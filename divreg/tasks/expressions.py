@@ -21,9 +21,9 @@ MAX_CHARS = 128
 MAX_DEPTH = 32
 """Deeper nesting is no answer: keeps the recursion far from Python's limit."""
 TARGETS = range(10, 50)
-"""Every number of the task."""
-HELD_OUT = frozenset(n for n in TARGETS if n % 3 == 1)
-"""A third of the numbers (14), spread evenly, that training never asks for."""
+"""Every number of the task; training never asks for every third of them."""
+HARD_TARGETS = range(100, 148)
+"""Every number of the harder level."""
 
 _TOKEN = re.compile(r"\s*([0-9]+|[-+*/()])", re.ASCII)
 _SPACE = re.compile(r"\s*", re.ASCII)
@@ -126,13 +126,18 @@ def prompt(target: int) -> str:
     return f"{target}="
 
 
-def targets(split: Literal["train", "held_out"]) -> list[int]:
-    """Return the numbers of a split: 26 to train on, 14 held out; the two are disjoint."""
+def targets(split: str, among: Sequence[int] = TARGETS) -> list[int]:
+    """Return the numbers of a split: 26 to train on, 14 held out; the two are disjoint.
+
+    Args:
+        split: ``"train"`` or ``"held_out"``.
+        among: The numbers of a level, ``TARGETS`` or ``HARD_TARGETS``.
+    """
     if split not in ("train", "held_out"):
         raise ValueError(
             f"expressions has the splits 'train' and 'held_out'; got {split!r}. Use one of them."
         )
-    return [n for n in TARGETS if (n in HELD_OUT) == (split == "held_out")]
+    return [n for n in among if (n % 3 == 1) == (split == "held_out")]
 
 
 def dataset(

@@ -1,17 +1,23 @@
-"""The runs that the demo compares: one row of its table and one seed make one run.
+"""The runs that the demo and the benchmark compare: a way to train and a seed make one run.
 
 Every run starts from the same base model, sees the same prompts in the same order, takes the same
-number of steps at the same rate, and is scored on numbers that training never asked for.
+number of steps at the same rate, and is scored on prompts that training never showed.
 """
 
+import copy
+import dataclasses
 import hashlib
 import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any
+
+from divreg.tasks.task import TASKS
 
 STEPS = 300
 """Optimizer steps of a run; each trains on 8 numbers x 16 answers."""
@@ -26,20 +32,29 @@ _VERSION = 1  # raise it when this file, or the preset, makes another result of 
 
 @dataclass(frozen=True)
 class Row:
-    """A way to train: what differs from plain GRPO."""
+    """A way to train: what differs from plain GRPO.
+
+    Attributes:
+        name: In files.
+        label: In tables.
+        config: Keys of TRL's config.
+        divreg: The block of :class:`DiverseGRPOConfig`, empty for the bare swap of the class; None
+            trains with TRL's own trainer.
+    """
 
     name: str
     label: str
     config: Mapping[str, Any] = field(default_factory=dict)
-    diverse: bool = False
-    """Whether the trainer is a DiverseGRPOTrainer, which runs its preset."""
-    by_answer: bool = False
-    """Whether it is told that answers with one canonical form say the same."""
+    divreg: Mapping[str, Any] | None = None
 
 
 PLAIN = Row("plain", "plain GRPO")
-DIVERSE = Row("diverse", "diverse", diverse=True)
-BY_ANSWER = Row("by-answer", "diverse, by answer", diverse=True, by_answer=True)
+DIVERSE = Row("diverse", "diverse", divreg={})
+BY_ANSWER = Row(
+    "by-answer",
+    "diverse, by answer",
+    divreg={"signals": {"answer": "divreg.tasks.expressions.answer", "partition": "by_answer"}},
+)
 ENTROPY = tuple(
     Row(f"entropy-{c:g}", f"entropy bonus {c:g}", {"entropy_coef": c}) for c in ENTROPY_COEFFICIENTS
 )
@@ -50,10 +65,13 @@ ROWS = {row.name: row for row in (PLAIN, *ENTROPY, DIVERSE, BY_ANSWER)}
 class Run:
     """One run: a row, a seed, and the budget."""
 
-    row: str
+    row: Row
     seed: int = 0
     steps: int = STEPS
     learning_rate: float = LEARNING_RATE
+    task: str = "expressions"
+    samples: int = 128
+    """Answers to each held-out prompt when it is scored."""
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -64,17 +82,16 @@ class Run:
             "lr_scheduler_type": "constant",
             "per_device_train_batch_size": 128,
             "num_generations": 16,
-            "max_completion_length": 12,
+            "max_completion_length": TASKS[self.task].max_tokens,
             "temperature": 1.0,
             "beta": 0.0,
             "seed": self.seed,
-            **ROWS[self.row].config,
+            **self.row.config,
         }
 
     def hash(self, base: str) -> str:
-        """Eight hex digits that change with the settings, the trainer or the base model."""
-        row = ROWS[self.row]
-        facts = [_VERSION, base, self.settings, row.diverse, row.by_answer]
+        """Eight hex digits that change with the settings, the trainer, the task or the model."""
+        facts = [_VERSION, base, self.settings, self.row.divreg, self.task, self.samples]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
 
 
@@ -97,6 +114,46 @@ def quiet_environment() -> None:
         os.environ.setdefault(name, value)
 
 
+def check(row: Row) -> None:
+    """Look for what is wrong with a row before anything is built.
+
+    Raises:
+        ValueError: If TRL has no such key, or divreg no such method, signal or setting.
+    """
+    from divreg import spec
+    from divreg.trainers.grpo import DiverseGRPOConfig
+
+    known = {f.name for f in dataclasses.fields(DiverseGRPOConfig)}
+    for key in row.config:
+        if key not in known:
+            raise ValueError(spec.unknown(f"row {row.label!r}", "key", key, known))
+    if row.divreg:
+        spec.load(row.divreg)
+
+
+def rehearse(run: Run, base: Path, output_dir: Path) -> None:
+    """Build the trainer of a run and throw it away.
+
+    Raises:
+        ValueError: For a combination of settings that cannot do what it says.
+    """
+    from divreg.tasks import tiny
+
+    task = TASKS[run.task]
+    model, names = tiny.load(base)
+    try:
+        _trainer(
+            run,
+            output_dir,
+            model=model,
+            processing_class=names,
+            reward_funcs=task.reward,
+            train_dataset=task.dataset("train"),
+        )
+    except ValueError as error:
+        raise ValueError(f"row {run.row.label!r}: {error}") from error
+
+
 def train(run: Run, base: Path, output_dir: Path, callbacks: Sequence[Any] = ()) -> Any:
     """Train one run, with a `CollapseMonitor` that records it under ``output_dir``.
 
@@ -116,17 +173,18 @@ def train(run: Run, base: Path, output_dir: Path, callbacks: Sequence[Any] = ())
     from transformers import PrinterCallback
 
     from divreg.monitor.callback import CollapseMonitor
-    from divreg.tasks import expressions, tiny
+    from divreg.tasks import tiny
 
+    task = TASKS[run.task]
     model, names = tiny.load(base)
-    monitor = CollapseMonitor(answer=expressions.answer)
+    monitor = CollapseMonitor(answer=task.answer)
     trainer = _trainer(
         run,
         output_dir,
         model=model,
         processing_class=names,
-        reward_funcs=expressions.accuracy_reward,
-        train_dataset=expressions.dataset("train"),
+        reward_funcs=task.reward,
+        train_dataset=task.dataset("train"),
         callbacks=[*callbacks, monitor],
     )
     trainer.remove_callback(PrinterCallback)
@@ -137,7 +195,6 @@ def train(run: Run, base: Path, output_dir: Path, callbacks: Sequence[Any] = ())
 
 
 def _trainer(run: Run, output_dir: Path, **common: Any) -> Any:
-    row = ROWS[run.row]
     quiet = {
         "output_dir": str(output_dir),
         "use_cpu": True,
@@ -148,39 +205,73 @@ def _trainer(run: Run, output_dir: Path, **common: Any) -> Any:
         "logging_steps": 5,
         "disable_tqdm": True,
     }
-    if not row.diverse:
+    if run.row.divreg is None:
         from trl.trainer.grpo_config import GRPOConfig
         from trl.trainer.grpo_trainer import GRPOTrainer
 
         return GRPOTrainer(args=GRPOConfig(**run.settings, **quiet), **common)
-    from divreg import signals
-    from divreg.tasks import expressions
     from divreg.trainers.grpo import DiverseGRPOConfig, DiverseGRPOTrainer
 
-    told = {"answer": expressions.answer, "partition": signals.by_answer} if row.by_answer else None
+    block = copy.deepcopy(dict(run.row.divreg)) or None
     return DiverseGRPOTrainer(
-        args=DiverseGRPOConfig(**run.settings, **quiet), signals=told, **common
+        args=DiverseGRPOConfig(**run.settings, **quiet, divreg=block), **common
     )
 
 
 def score(run: Run, base: Path, output_dir: Path, callbacks: Sequence[Any] = ()) -> dict[str, Any]:
     """Train and evaluate one run, and return its line of the results."""
-    from divreg.tasks import tiny
     from divreg.tasks.evaluate import evaluate
 
+    clock = _clock()
     started = time.perf_counter()
-    trainer = train(run, base, output_dir, callbacks)
+    trainer = train(run, base, output_dir, [*callbacks, clock])
     seconds = time.perf_counter() - started
-    result = evaluate(trainer.model, tiny.tokenizer())
+    result = evaluate(trainer.model, trainer.processing_class, TASKS[run.task], samples=run.samples)
     return {
-        "row": run.row,
+        "row": run.row.name,
+        "task": run.task,
         "seed": run.seed,
         "steps": run.steps,
         "learning_rate": run.learning_rate,
         "hash": run.hash(base.name),
         "train_seconds": round(seconds, 1),
+        "step_seconds": round(clock.median, 4),
+        "entropy_curve": _entropy_curve(output_dir),
         **result.as_dict(),
     }
+
+
+def _entropy_curve(output_dir: Path, points: int = 30) -> list[list[float]]:
+    """Return [step, nats] at about ``points`` steps of a run."""
+    from divreg import history
+
+    entropy = sorted(history.entropy_of(history.open_run(output_dir)).items())
+    apart = max(1, len(entropy) // points)
+    return [[step, round(value, 4)] for step, value in entropy[::apart]]
+
+
+def _clock() -> Any:
+    from transformers import TrainerCallback
+
+    class Clock(TrainerCallback):
+        def __init__(self):
+            self.marks: list[float] = []
+
+        def on_step_end(self, args, state, control, **_):  # noqa: ARG002
+            self.marks.append(time.perf_counter())
+
+        @property
+        def median(self) -> float:
+            return median(b - a for a, b in pairwise(self.marks)) if len(self.marks) > 1 else 0.0
+
+    return Clock()
+
+
+def finished(run: Run, base: Path, output_dir: Path) -> dict[str, Any] | None:
+    """Return the run's line of the results if its file has it, of these settings and model."""
+    path = output_dir / "result.json"
+    found = json.loads(path.read_text()) if path.exists() else {}
+    return found if found.get("hash") == run.hash(base.name) else None
 
 
 def score_once(
@@ -196,11 +287,9 @@ def score_once(
         output_dir: Where the file is, and what the monitor records.
         tell: Called with ``step=`` after every step, and with ``note=`` how it goes.
     """
+    if found := finished(run, base, output_dir):
+        return found
     path = output_dir / "result.json"
-    if path.exists():
-        found = json.loads(path.read_text())
-        if found.get("hash") == run.hash(base.name):
-            return found
     line = score(run, base, output_dir, [_teller(tell)] if tell else ())
     part = path.with_suffix(".part")
     part.write_text(json.dumps(line, indent=1) + "\n")

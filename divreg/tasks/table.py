@@ -59,9 +59,9 @@ def score_table(groups: Sequence[tuple[str, Sequence[Line]]], title: str = "") -
 
 def legend(line: Line) -> str:
     """Say what the columns of the table are, from any of its results."""
-    from divreg.tasks import expressions, tiny
+    from divreg.tasks import corpora, expressions
 
-    most = tiny.distinct_in_data(expressions.targets("held_out"), line["k"])
+    most = corpora.distinct_in_data(expressions.targets("held_out"), line["k"])
     return (
         f"On {line['targets']} numbers that the runs never asked for, {line['samples']} samples "
         f"each.\npass@1: share right. Distinct correct: different right answers among "

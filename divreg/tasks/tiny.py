@@ -1,19 +1,16 @@
 """The tiny language model of the demo: 0.6 M parameters, pre-trained in a minute on two cores.
 
-It reads and writes characters, and has seen noisy solutions of the expressions task: most are
-right, many are not, all are different. So it starts where a base model starts, at roughly a third
+It reads and writes characters, and has seen noisy solutions of a task: most are right, many are
+not, all are different. So it starts where a base model starts, at roughly a third
 correct and very diverse, and is small enough to watch reinforcement learning narrow it.
 """
 
 import hashlib
-import itertools
 import json
 import os
-import random
 import shutil
 import tempfile
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -22,9 +19,8 @@ import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from divreg.tasks import expressions
+from divreg.tasks import corpora
 
-ALPHABET = "0123456789+-*/()="
 _SPECIALS = ("<pad>", "<eos>", "<unk>")
 PAD, EOS, _ = range(len(_SPECIALS))
 _VERSION = 1  # raise it when this file makes another model of the same recipe
@@ -34,6 +30,8 @@ _VERSION = 1  # raise it when this file makes another model of the same recipe
 class Recipe:
     """All that decides what the base model is; its hash names the cache entry."""
 
+    corpus: str = "expressions"
+    """What it reads: a name of ``corpora.CORPORA``."""
     hidden: int = 128
     layers: int = 3
     heads: int = 4
@@ -45,7 +43,7 @@ class Recipe:
     clean: float = 0.85
     """Share of the examples, from the start, without noise: it learns what is right first."""
     noise: float = 0.4
-    """Share of training examples whose target number is not what the expression is worth."""
+    """Share of the other examples whose solution belongs to another question."""
     spread: float = 0.05
     seed: int = 0
 
@@ -56,9 +54,13 @@ class Recipe:
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
 
 
-def tokenizer() -> PreTrainedTokenizerFast:
-    """Build the character tokenizer in memory: digits, operators, brackets, ``=``."""
-    words = [*_SPECIALS, *ALPHABET]
+RECIPES = {name: Recipe(name) for name in corpora.CORPORA}
+"""The base model of every task."""
+
+
+def tokenizer(alphabet: str = corpora.EXPRESSIONS.alphabet) -> PreTrainedTokenizerFast:
+    """Build a character tokenizer in memory: digits, operators, brackets, ``=``."""
+    words = [*_SPECIALS, *alphabet]
     inner = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="<unk>"))
     inner.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
     inner.decoder = decoders.Fuse()
@@ -72,61 +74,6 @@ def tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-_SHAPES = {
-    "{}*{}": 1,
-    "{}+{}+{}": 2,
-    "{}*{}+{}": 6,
-    "{}*{}-{}": 6,
-    "({}+{})*{}": 4,
-    "({}-{})*{}": 2,
-}
-"""How solutions look: one-digit numbers in these shapes, with their relative frequency."""
-
-
-def solutions() -> dict[int, list[tuple[list[str], int]]]:
-    """Enumerate the solutions of every target: (all of one shape, the shape's frequency)."""
-    found: dict[int, dict[str, list[str]]] = {n: {} for n in expressions.TARGETS}
-    for shape in _SHAPES:
-        for digits in itertools.product(range(1, 10), repeat=shape.count("{}")):
-            text = shape.format(*digits)
-            expression = expressions.parse(text)
-            if expression and expression.value in found:
-                found[int(expression.value)].setdefault(shape, []).append(text)
-    return {n: [(texts, _SHAPES[s]) for s, texts in by.items()] for n, by in found.items()}
-
-
-def distinct_in_data(numbers: Sequence[int], k: int) -> float:
-    """Return how many different ones ``k`` right answers of the training data hold on average.
-
-    They are drawn as :func:`examples` draws them, without noise; a model that answers as its data
-    did, always right, reaches this many. Mean over ``numbers``.
-    """
-    known, expected = solutions(), []
-    for n in numbers:
-        chance: defaultdict[str | None, float] = defaultdict(float)
-        total = sum(frequency for _, frequency in known[n])
-        for texts, frequency in known[n]:
-            for text in texts:
-                chance[expressions.answer(text)] += frequency / total / len(texts)
-        expected.append(sum(1 - (1 - p) ** k for p in chance.values()))
-    return sum(expected) / len(expected)
-
-
-def examples(recipe: Recipe) -> list[str]:
-    """Draw the training texts ``24=3*8``, the later ones noisy."""
-    rng = random.Random(recipe.seed)
-    known = solutions()
-    texts = []
-    for i in range(recipe.examples):
-        noisy = i >= recipe.clean * recipe.examples and rng.random() < recipe.noise
-        target = rng.choice(expressions.TARGETS)
-        shapes, weights = zip(*known[target], strict=True)
-        text = rng.choice(rng.choices(shapes, weights)[0])
-        asked = rng.choice(expressions.TARGETS) if noisy else target
-        texts.append(expressions.prompt(asked) + text)
-    return texts
-
-
 def build(recipe: Recipe, progress: Callable[[int, int], Any] | None = None) -> LlamaForCausalLM:
     """Pre-train the model from scratch: the same recipe gives the same weights on one machine.
 
@@ -134,14 +81,16 @@ def build(recipe: Recipe, progress: Callable[[int, int], Any] | None = None) -> 
         recipe: What to build.
         progress: Called with (steps done, steps in all).
     """
-    names = tokenizer()
-    rows = [names.encode(text + "<eos>") for text in examples(recipe)]
+    corpus = corpora.CORPORA[recipe.corpus]
+    names = tokenizer(corpus.alphabet)
+    texts = corpora.examples(corpus, recipe.examples, recipe.clean, recipe.noise, recipe.seed)
+    rows = [names.encode(text + "<eos>") for text in texts]
     width = max(map(len, rows))
     ids = torch.full((len(rows), width), PAD)
     for i, row in enumerate(rows):
         ids[i, : len(row)] = torch.tensor(row)
     labels = ids.masked_fill(ids == PAD, -100)
-    labels[:, : len(names.encode(expressions.prompt(10)))] = -100  # learn answers, not questions
+    labels[:, : corpus.prompt_length] = -100  # learn answers, not questions
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         model = _new_model(recipe, names)
@@ -244,7 +193,7 @@ def base_model(
     try:
         model = build(recipe, progress)
         model.save_pretrained(staging)
-        tokenizer().save_pretrained(staging)
+        tokenizer(corpora.CORPORA[recipe.corpus].alphabet).save_pretrained(staging)
         (staging / "recipe.json").write_text(json.dumps(asdict(recipe), indent=2))
         try:
             staging.rename(folder)
@@ -257,7 +206,7 @@ def base_model(
 
 
 def _folder(recipe: Recipe) -> Path:
-    return cache_directory() / f"expressions-tiny-{recipe.hash}"
+    return cache_directory() / f"{recipe.corpus}-tiny-{recipe.hash}"
 
 
 def load(folder: Path) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:

@@ -100,7 +100,7 @@ def trainer_of(arm: Arm, base: Path, folder: str, options: argparse.Namespace) -
     model, tokenizer = tiny.load(base)
     diverse = arm.interventions is not None
     settings = {
-        **runs.Run("plain").settings,
+        **runs.Run(runs.PLAIN).settings,
         "max_steps": options.steps + WARM_UP + 1,
         "learning_rate": 0.0,  # so that every arm generates the same completions
         "logging_steps": options.logging_steps,

@@ -60,7 +60,7 @@ def test_a_recipe_differs_from_its_baseline_in_interventions_only(path):
 def test_a_tiny_recipe_has_the_settings_of_the_demo(path):
     from divreg.tasks import runs
 
-    settings = runs.Run("plain").settings
+    settings = runs.Run(runs.PLAIN).settings
     ours = yaml.safe_load(path.read_text())
     assert {key: ours[key] for key in settings} == settings
 

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 import torch
 
-from divreg.tasks import expressions, tiny
+from divreg.tasks import corpora, expressions, tiny
 from divreg.tasks.evaluate import evaluate, expected_distinct, sample
 
 SMALL = tiny.Recipe(hidden=16, layers=1, heads=2, feedforward=32, examples=1280, batch=64)
@@ -33,7 +33,7 @@ def test_tokenizer_reads_characters_and_gives_them_back():
 
 
 def test_every_enumerated_solution_is_right_and_each_number_has_several():
-    known = tiny.solutions()
+    known = corpora.solutions(expressions.TARGETS, corpora.SHAPES)
     assert set(known) == set(expressions.TARGETS)
     for target, shapes in known.items():
         texts = [t for group, _ in shapes for t in group]
@@ -44,7 +44,10 @@ def test_every_enumerated_solution_is_right_and_each_number_has_several():
 def test_early_examples_are_right_and_late_ones_are_noisy():
     recipe = tiny.Recipe(examples=2000)
     right = []
-    for text in tiny.examples(recipe):
+    texts = corpora.examples(
+        corpora.EXPRESSIONS, recipe.examples, recipe.clean, recipe.noise, recipe.seed
+    )
+    for text in texts:
         asked, text = text.split("=")
         right.append(expressions.is_correct(text, int(asked)))
     clean = int(recipe.clean * len(right))
@@ -54,7 +57,9 @@ def test_early_examples_are_right_and_late_ones_are_noisy():
 
 
 def test_recipe_hash_changes_with_every_field():
-    changed = [tiny.Recipe(**{name: getattr(tiny.Recipe(), name) + 1}) for name in vars(SMALL)]
+    usual = vars(tiny.Recipe())
+    other = {k: f"{v}x" if isinstance(v, str) else v + 1 for k, v in usual.items()}
+    changed = [tiny.Recipe(**{**usual, name: other[name]}) for name in usual]
     hashes = Counter(r.hash for r in [tiny.Recipe(), *changed])
     assert max(hashes.values()) == 1
 
@@ -101,19 +106,38 @@ def test_cached_sampling_agrees_with_a_full_forward_pass():
     torch.manual_seed(0)
     names = tiny.tokenizer()
     model = tiny._new_model(SMALL, names).eval()
-    texts, entropy = sample(model, names, [24, 35], samples=4, max_tokens=5, seed=3)
+    texts, entropy = sample(model, names, ["24=", "35="], samples=4, max_tokens=5, seed=3)
     assert [len(group) for group in texts] == [4, 4]
     torch.manual_seed(99)  # the sampling has a generator of its own
-    assert sample(model, names, [24, 35], samples=4, max_tokens=5, seed=3) == (texts, entropy)
+    assert sample(model, names, ["24=", "35="], samples=4, max_tokens=5, seed=3) == (texts, entropy)
     from divreg.tasks.evaluate import _continue
 
     prompts = torch.tensor([names.encode("24=")] * 6)
     with torch.inference_mode():
-        drawn, entropies, alive = _continue(model, prompts, 5, torch.Generator().manual_seed(0))
+        drawn, entropies, alive = _continue(
+            model, prompts, None, 5, torch.Generator().manual_seed(0), tiny.EOS, tiny.PAD
+        )
         logits = model(input_ids=torch.cat([prompts, drawn], dim=1)).logits[:, 2:-1]
     logprob = logits.log_softmax(-1)
     expected = -(logprob.exp() * logprob).sum(-1)
     torch.testing.assert_close(entropies[alive], expected[alive], rtol=1e-4, atol=1e-5)
+
+
+def test_prompts_of_different_lengths_are_continued_as_if_alone():
+    """The first token's distribution is the same with padding on its left, the others' too."""
+    torch.manual_seed(0)
+    names = tiny.tokenizer()
+    model = tiny._new_model(SMALL, names).eval()
+    for max_tokens in (1, 4):
+        alone = [
+            sample(model, names, [p], samples=512, max_tokens=max_tokens, seed=0)[1]
+            for p in ("24=", "3*8+24=")
+        ]
+        together = sample(
+            model, names, ["24=", "3*8+24="], samples=512, max_tokens=max_tokens, seed=0
+        )[1]
+        rtol = 1e-5 if max_tokens == 1 else 0.02  # later tokens are other draws
+        assert together == pytest.approx(sum(alone) / 2, rel=rtol)
 
 
 def test_expected_distinct_agrees_with_drawing_subsets():
@@ -130,12 +154,13 @@ def test_score_of_a_model_that_always_gives_one_answer(monkeypatch):
     monkeypatch.setattr(module, "sample", lambda *_, **__: ([["3*8"] * 64, ["1+1"] * 64], 0.0))
     names = tiny.tokenizer()
     model = tiny._new_model(SMALL, names)
-    score = evaluate(model, names, numbers=[24, 25], samples=64)
+    rows = [{"prompt": "24=", "target": 24}, {"prompt": "25=", "target": 25}]
+    score = evaluate(model, names, rows=rows, samples=64)
     assert (score.pass_at_1, score.pass_at_k, score.distinct_correct) == (0.5, 0.5, 0.5)
 
 
 def test_distinct_in_data_by_hand(monkeypatch):
     """Two draws from {3*8 or 8*3: 2/3, 4*6: 1/3}: 1 - 1/9 + 1 - 4/9 different ones."""
-    monkeypatch.setattr(tiny, "solutions", lambda: {24: [(["3*8", "8*3", "4*6"], 1)]})
-    assert tiny.distinct_in_data([24], 1) == pytest.approx(1)
-    assert tiny.distinct_in_data([24], 2) == pytest.approx(13 / 9)
+    monkeypatch.setattr(corpora, "_easy", lambda: {24: [(["3*8", "8*3", "4*6"], 1)]})
+    assert corpora.distinct_in_data([24], 1) == pytest.approx(1)
+    assert corpora.distinct_in_data([24], 2) == pytest.approx(13 / 9)

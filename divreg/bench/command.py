@@ -1,0 +1,259 @@
+"""``divreg bench PLAN.yaml``: run what is missing, write the results, the table and the page."""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from divreg.bench import page, plan, summary
+from divreg.tasks import runs, workers
+from divreg.tasks.task import TASKS
+
+if TYPE_CHECKING:
+    from divreg.bench.plan import Plan
+
+TRIAL = 12  # steps that are trained to know how long a step takes here
+INTERRUPTED, FAILED = 130, 1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Give a parser the arguments of ``divreg bench``."""
+    parser.add_argument("plan", metavar="PLAN.yaml", help="rows, task and budget")
+    parser.add_argument("--seeds", type=int, metavar="N", help="seeds 0 to N-1 (the plan's)")
+    parser.add_argument("--steps", type=int, metavar="N", help="optimizer steps (the plan's)")
+    parser.add_argument(
+        "--rows", metavar="A,B", help="only these rows by name, and the first (all of them)"
+    )
+    parser.add_argument(
+        "--output-dir", type=Path, metavar="DIR", help="where runs and results go (runs/bench-TASK)"
+    )
+    parser.add_argument(
+        "--processes",
+        type=int,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="runs at a time (one per core)",
+    )
+    parser.add_argument(
+        "--results", type=Path, metavar="FILE", help="only draw table and page from these results"
+    )
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run ``divreg bench`` and return its exit code: 0, 130 interrupted, 1 a process was killed.
+
+    Raises:
+        ValueError: For a plan or an argument that cannot be.
+    """
+    console = Console(highlight=False, soft_wrap=True)
+    chosen = plan.read(args.plan)
+    if args.rows:
+        chosen = chosen.only(args.rows.split(","))
+    for name in ("seeds", "steps", "processes"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise ValueError(f"divreg bench --{name} needs at least 1; got {value}.")
+        if value is not None and name != "processes":
+            chosen = replace(chosen, **{name: value})
+    output = args.output_dir or Path("runs") / f"bench-{chosen.task}"
+    if args.results:
+        write(read_results(args.results), output, console)
+        return 0
+    try:
+        write(run(chosen, output, args.processes, console), output, console)
+    except KeyboardInterrupt:
+        console.print("\nInterrupted. Type the same command once more: finished runs are kept.")
+        return INTERRUPTED
+    except workers.KilledError as killed:
+        console.print(f"\n{killed}")
+        return FAILED
+    return 0
+
+
+def run(chosen: "Plan", output: Path, processes: int, console: Console) -> dict[str, Any]:
+    """Train what has no result yet; ``results.json`` grows with every run that ends.
+
+    Returns:
+        The results of the whole plan.
+    """
+    from divreg.tasks import progress
+
+    runs.quiet_environment()
+    base = progress.base_model(console, TASKS[chosen.task].model)
+    jobs = [(job, output / "runs" / f"{job.row.name}-{job.seed}") for job in chosen.runs()]
+    done = [runs.finished(job, base, folder) for job, folder in jobs]
+    missing = done.count(None)
+    console.print(
+        f"{len(chosen.rows)} rows x {chosen.seeds} seeds on {chosen.task}, {chosen.steps} steps "
+        f"each: {len(jobs)} runs, {missing} to do. Results: {output / 'results.json'}"
+    )
+    if missing:
+        with console.status("Building every row once"):
+            for row in chosen.rows:
+                runs.rehearse(runs.Run(row, task=chosen.task), base, output / "rehearsal")
+        seconds = _trial(chosen, base, output, console)
+        hours = missing * seconds / min(processes, missing) / 3600
+        console.print(
+            f"About {_duration(hours)} with {processes} at a time, from {TRIAL} steps of the first "
+            f"row. Ctrl-C at any time: finished runs are kept."
+        )
+    found: dict[int, Mapping[str, Any]] = {i: line for i, line in enumerate(done) if line}
+    with progress.bar(console) as bar:
+        task = bar.add_task("Runs", total=len(jobs), completed=len(found), note="")
+        todo = [i for i, line in enumerate(done) if line is None]
+
+        def hear(news: workers.News) -> None:
+            if line := news.line:
+                found[todo[news.job]] = line
+                _save(_results(chosen, list(found.values())), output)
+                note = f"{line['row']}, seed {line['seed']}: pass@1 {line['pass_at_1']:.2f}, "
+                note += f"{line['distinct_correct']:.1f} different"
+                bar.update(task, advance=1, note=note)
+
+        if todo:
+            workers.train_all([jobs[i] for i in todo], base, processes, hear)
+    results = _results(chosen, [found[i] for i in range(len(jobs))])
+    _save(results, output)
+    return results
+
+
+def write(found: Mapping[str, Any], output: Path, console: Console) -> None:
+    """Write ``table.md`` and ``pareto.html`` from results, and say what they say."""
+    rows = summary.summarise(found)
+    k = found["runs"][0]["k"]
+    says = verdict(rows, k)
+    title = f"{len(rows)} ways to train on {found['task']}"
+    budget = (
+        f"{found['steps']} steps at {found['learning_rate']:g}; held-out prompts: "
+        f"{found['runs'][0]['targets']}, {found['runs'][0]['samples']} answers to each. "
+        f"± is a standard error over seeds; paired: the difference from {rows[0].label}, seed by "
+        f"seed."
+    )
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "table.md").write_text(markdown(rows, k), encoding="utf-8")
+    html = output / "pareto.html"
+    html.write_text(page.render(title, [*says, budget], rows, k), encoding="utf-8")
+    console.print("\n".join(["", *says]))
+    console.print(f"Table: {output / 'table.md'}\nPage: {html}")
+
+
+def verdict(rows: Sequence[summary.Summary], k: int) -> list[str]:
+    """Say which row keeps most, against the best baseline, in one sentence each."""
+    first, methods = rows[0], [r for r in rows[1:] if not r.baseline]
+    if not methods:
+        return []
+    best = max(methods, key=lambda r: r.distinct.value)
+    other = max((r for r in rows if r.baseline or r is first), key=lambda r: r.distinct.value)
+    ratio = best.distinct.value / max(other.distinct.value, 1e-9)
+    sentences = [
+        f"{best.label} keeps most different right answers: {best.distinct.show(1)} in {k} at "
+        f"pass@1 {best.right.show(3)}. {first.label}: {first.distinct.show(1)} at "
+        f"{first.right.show(3)}.",
+        f"The best of what a user would take instead is {other.label}: {other.distinct.show(1)} at "
+        f"{other.right.show(3)}. {best.label} keeps {ratio:.2f} times as many.",
+    ]
+    idle = [r.label for r in methods if r.gains and _within(r.gains[1])]
+    if idle:
+        sentences.append(
+            f"Within two standard errors of {first.label} in different answers, so no help here: "
+            f"{', '.join(idle)}."
+        )
+    worse = [r.label for r in methods if r.gains and _below(r.gains[0])]
+    if worse:
+        sentences.append(
+            f"Right less often than {first.label} by more than two standard errors: "
+            f"{', '.join(worse)}."
+        )
+    return sentences
+
+
+def markdown(rows: Sequence[summary.Summary], k: int) -> str:
+    """Return the table for a README; rows on the front in bold."""
+    titles = page.headings(k, max(rows[0].curve))
+    lines = ["| " + " | ".join(titles) + " |", "|" + "---|" * len(titles)]
+    for number, row in enumerate(rows, 1):
+        parts = page.cells(number, row)
+        parts[1] = f"**{parts[1]}**" if row.on_front else parts[1]
+        lines.append("| " + " | ".join(parts) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """Read ``results.json``.
+
+    Raises:
+        ValueError: If it is no such file.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(
+            f"--results needs the results.json of a benchmark; got {path} ({error})."
+        ) from error
+    if not isinstance(found, dict) or not found.get("runs"):
+        raise ValueError(f"--results needs the results.json of a benchmark; {path} has no runs.")
+    return found
+
+
+def _results(chosen: "Plan", lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    rows = [
+        {
+            "name": row.name,
+            "label": row.label,
+            "baseline": row.name in chosen.baselines,
+            "config": row.config,
+            "divreg": row.divreg,
+        }
+        for row in chosen.rows
+    ]
+    return {
+        "task": chosen.task,
+        "steps": chosen.steps,
+        "learning_rate": chosen.learning_rate,
+        "rows": rows,
+        "runs": list(lines),
+    }
+
+
+def _save(results: Mapping[str, Any], output: Path) -> None:
+    output.mkdir(parents=True, exist_ok=True)
+    part = output / "results.part"
+    part.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    part.rename(output / "results.json")
+
+
+def _trial(chosen: "Plan", base: Path, output: Path, console: Console) -> float:
+    """Return the seconds of a run, from a short one of the first row."""
+    short = runs.Run(
+        chosen.rows[0], 0, TRIAL, chosen.learning_rate, chosen.task, samples=chosen.samples
+    )
+    started = time.perf_counter()
+    with console.status("Timing a few steps"):
+        (line,) = workers.train_all([(short, output / "trial")], base, 1, lambda _: None)
+    overhead = time.perf_counter() - started - TRIAL * line["step_seconds"]
+    return overhead + chosen.steps * line["step_seconds"]
+
+
+def _duration(hours: float) -> str:
+    return f"{hours:.1f} hours" if hours >= 1 else f"{max(1, round(hours * 60))} min"
+
+
+def _within(gain: summary.Mean) -> bool:
+    return gain.error is not None and abs(gain.value) <= 2 * gain.error
+
+
+def _below(gain: summary.Mean) -> bool:
+    return gain.error is not None and gain.value < -2 * gain.error
+
+
+if __name__ == "__main__":
+    _parser = argparse.ArgumentParser(prog="divreg bench")
+    add_arguments(_parser)
+    sys.exit(main(_parser.parse_args()))

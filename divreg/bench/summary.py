@@ -1,0 +1,121 @@
+"""The results of a benchmark in numbers: means, standard errors, paired differences, the front."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Any
+
+Line = Mapping[str, Any]
+"""The result of one run."""
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean over seeds and its standard error (None of a single seed)."""
+
+    value: float
+    error: float | None
+
+    def show(self, digits: int) -> str:
+        """Print it: ``0.89±0.01``."""
+        shown = f"{self.value:.{digits}f}"
+        return shown if self.error is None else f"{shown}±{self.error:.{digits}f}"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One row of the table.
+
+    Attributes:
+        name: The row.
+        label: Its label.
+        baseline: Whether a user would take it instead of a method.
+        seeds: How many runs it has.
+        right: pass@1.
+        distinct: Different right answers in ``k`` samples.
+        most: pass@k of the largest budget.
+        curve: pass@k by k.
+        entropy: [step, nats], of the first seed.
+        step_seconds: Median over its runs.
+        gains: Paired by seed with the first row: what its ``right`` and ``distinct`` are more.
+        on_front: Whether no other row has more of both ``right`` and ``distinct``.
+    """
+
+    name: str
+    label: str
+    baseline: bool
+    seeds: int
+    right: Mean
+    distinct: Mean
+    most: Mean
+    curve: Mapping[int, float]
+    entropy: Sequence[Sequence[float]]
+    step_seconds: float
+    gains: tuple[Mean, Mean] | None
+    on_front: bool
+
+
+def summarise(found: Mapping[str, Any]) -> list[Summary]:
+    """Summarise ``results.json``: the rows in the plan's order, those without a run left out."""
+    by_row = {
+        row["name"]: [line for line in found["runs"] if line["row"] == row["name"]]
+        for row in found["rows"]
+    }
+    first = by_row[found["rows"][0]["name"]]
+    points = {
+        name: (_mean(lines, "pass_at_1").value, _mean(lines, "distinct_correct").value)
+        for name, lines in by_row.items()
+        if lines
+    }
+    return [
+        Summary(
+            row["name"],
+            row["label"],
+            row["baseline"],
+            len(lines),
+            _mean(lines, "pass_at_1"),
+            _mean(lines, "distinct_correct"),
+            mean([_largest(line) for line in lines]),
+            {int(k): fmean(line["pass_at"][k] for line in lines) for k in lines[0]["pass_at"]},
+            lines[0]["entropy_curve"],
+            fmean(line["step_seconds"] for line in lines),
+            None if lines is first else _gains(lines, first),
+            not any(_beats(other, points[row["name"]]) for other in points.values()),
+        )
+        for row in found["rows"]
+        if (lines := by_row[row["name"]])
+    ]
+
+
+def mean(values: Sequence[float]) -> Mean:
+    """Return the mean of one value per seed.
+
+    >>> mean([1.0, 3.0]).show(1), mean([2.0]).show(0)
+    ('2.0±1.0', '2')
+    """
+    error = stdev(values) / len(values) ** 0.5 if len(values) > 1 else None
+    return Mean(fmean(values), error)
+
+
+def _mean(lines: Sequence[Line], name: str) -> Mean:
+    return mean([line[name] for line in lines])
+
+
+def _largest(line: Line) -> float:
+    return line["pass_at"][max(line["pass_at"], key=int)]
+
+
+def _gains(lines: Sequence[Line], first: Sequence[Line]) -> tuple[Mean, Mean] | None:
+    """Pair runs of one seed: what the seed does to both is no difference between them."""
+    theirs = {line["seed"]: line for line in first}
+    pairs = [(line, theirs[line["seed"]]) for line in lines if line["seed"] in theirs]
+    if not pairs:
+        return None
+    right, distinct = (
+        mean([a[name] - b[name] for a, b in pairs]) for name in ("pass_at_1", "distinct_correct")
+    )
+    return right, distinct
+
+
+def _beats(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    return one[0] > other[0] and one[1] > other[1]

@@ -1,0 +1,82 @@
+"""What a verifiable task is made of, and the ones that come along."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from divreg.tasks import countdown, expressions
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task whose right answers can be told from wrong ones, and from each other.
+
+    Attributes:
+        name: What it is called; ``divreg bench`` files its results under it.
+        dataset: Split name, ``"train"`` or ``"held_out"``, to a data set with a column ``prompt``.
+        reward: A TRL reward function: 1 for right, 0 for wrong.
+        is_correct: Whether a text answers a row of the data set.
+        answer: The class of a text; two right answers of one class are the same answer.
+        max_tokens: The longest answer.
+        model: Builds or finds the base model, in a folder; called with a function that is told
+            (steps done, steps in all).
+    """
+
+    name: str
+    dataset: "Callable[[str], Dataset]"
+    reward: Callable[..., list[float]]
+    is_correct: Callable[[str, Mapping[str, Any]], bool]
+    answer: Callable[[str], str | None]
+    max_tokens: int
+    model: Callable[..., Path]
+
+
+def _tiny(corpus: str) -> Callable[..., Path]:
+    def build(progress: Callable[[int, int], Any] | None = None) -> Path:
+        from divreg.tasks import tiny
+
+        return tiny.base_model(tiny.RECIPES[corpus], progress)
+
+    return build
+
+
+def _is_worth(text: str, row: Mapping[str, Any]) -> bool:
+    return expressions.is_correct(text, row["target"])
+
+
+def _hard_dataset(split: str) -> "Dataset":
+    return expressions.dataset(numbers=expressions.targets(split, expressions.HARD_TARGETS))
+
+
+EXPRESSIONS = Task(
+    "expressions",
+    expressions.dataset,  # pyright: ignore[reportArgumentType]  # it names its two splits
+    expressions.accuracy_reward,
+    _is_worth,
+    expressions.answer,
+    max_tokens=12,
+    model=_tiny("expressions"),
+)
+EXPRESSIONS_HARD = Task(
+    "expressions-hard",
+    _hard_dataset,
+    expressions.accuracy_reward,
+    _is_worth,
+    expressions.answer,
+    max_tokens=12,
+    model=_tiny("expressions-hard"),
+)
+COUNTDOWN = Task(
+    "countdown",
+    countdown.dataset,  # pyright: ignore[reportArgumentType]  # it names its two splits
+    countdown.accuracy_reward,
+    lambda text, row: countdown.is_correct(text, row["numbers"], row["target"]),
+    expressions.answer,
+    max_tokens=12,
+    model=_tiny("countdown"),
+)
+TASKS = {task.name: task for task in (EXPRESSIONS, EXPRESSIONS_HARD, COUNTDOWN)}

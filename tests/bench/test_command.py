@@ -1,0 +1,96 @@
+"""``divreg bench`` from a plan to a page, interrupted and resumed; the trainings are few steps."""
+
+import argparse
+import json
+
+import pytest
+
+from divreg import bench
+from divreg.bench import command
+from divreg.tasks import runs, tiny
+
+SMALL = tiny.Recipe(hidden=16, layers=1, heads=2, feedforward=32, examples=1280, batch=64)
+PLAN = """
+task: expressions
+steps: 3
+seeds: 1
+samples: 32
+divreg: {signals: {answer: divreg.tasks.expressions.answer, partition: by_answer}}
+rows:
+  GRPO: {baseline: true}
+  darling: {divreg: {interventions: [darling]}}
+"""
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.setenv("DIVREG_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setitem(tiny.RECIPES, "expressions", SMALL)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plan.yaml").write_text(PLAN)
+    return tmp_path
+
+
+def arguments(*words):
+    parser = argparse.ArgumentParser()
+    bench.add_arguments(parser)
+    return parser.parse_args(["plan.yaml", "--processes", "1", *words])
+
+
+def test_a_benchmark_runs_writes_and_does_not_run_again(here, capsys, monkeypatch):
+    monkeypatch.setattr(command, "TRIAL", 2)
+    assert bench.main(arguments()) == 0
+    said = capsys.readouterr().out
+    assert "2 rows x 1 seeds on expressions, 3 steps each: 2 runs, 2 to do" in said
+    assert "from 2 steps of the first row" in said
+    output = here / "runs" / "bench-expressions"
+    found = json.loads((output / "results.json").read_text())
+    assert [line["row"] for line in found["runs"]] == ["grpo", "darling"]
+    for line in found["runs"]:
+        assert set(line["pass_at"]) == {"1", "2", "4", "8", "16", "32"}
+        assert line["step_seconds"] > 0
+        assert line["entropy_curve"]
+    assert "| GRPO |" in (output / "table.md").read_text().replace("**", "")
+    assert "darling" in (output / "pareto.html").read_text()
+
+    monkeypatch.setattr(command.workers, "train_all", lambda *_: pytest.fail("trained again"))
+    assert bench.main(arguments()) == 0
+    assert "2 runs, 0 to do" in capsys.readouterr().out
+    again = json.loads((output / "results.json").read_text())
+    assert again == found
+
+    assert bench.main(arguments("--results", str(output / "results.json"))) == 0
+
+
+def test_an_interrupted_benchmark_keeps_what_is_done(here, capsys, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command.workers, "train_all", interrupted)
+    assert bench.main(arguments()) == 130
+    assert "finished runs are kept" in capsys.readouterr().out
+
+
+def test_a_row_that_cannot_act_stops_it_before_the_first_run(here):
+    (here / "plan.yaml").write_text(PLAN.replace("[darling]", "[kl_cov]"))
+    with pytest.raises(ValueError, match=r"row 'darling': .*num_iterations"):
+        bench.main(arguments())
+
+
+@pytest.mark.parametrize("words", [("--seeds", "0"), ("--steps", "-1"), ("--processes", "0")])
+def test_bad_numbers_are_refused(here, words):
+    with pytest.raises(ValueError, match=f"{words[0]} needs at least 1"):
+        bench.main(arguments(*words))
+
+
+def test_results_that_are_none_are_refused(here):
+    (here / "x.json").write_text("[]")
+    with pytest.raises(ValueError, match="has no runs"):
+        bench.main(arguments("--results", "x.json"))
+
+
+def test_every_row_of_the_plans_can_be_built(here, repo):
+    base = tiny.base_model(SMALL)
+    chosen = command.plan.read(repo / "recipes" / "benchmarks" / "expressions.yaml")
+    for row in chosen.rows:
+        runs.rehearse(runs.Run(row), base, here / "out")

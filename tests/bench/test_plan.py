@@ -1,0 +1,75 @@
+"""A plan reads what it says, and refuses what cannot be with the cure."""
+
+import pytest
+import yaml
+
+from divreg.bench import plan
+from divreg.methods import METHODS
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(**changes):
+        document = {"task": "expressions", "rows": {"GRPO": {"baseline": True}}, **changes}
+        path = tmp_path / "plan.yaml"
+        path.write_text(yaml.safe_dump(document, sort_keys=False))
+        return path
+
+    return write
+
+
+def test_rows_take_the_common_settings_and_blocks(write):
+    read = plan.read(
+        write(
+            seeds=3,
+            trainer={"temperature": 0.9},
+            divreg={"signals": {"partition": "by_text"}},
+            rows={
+                "GRPO": {"baseline": True},
+                "Entropy, 0.1": {"entropy_coef": 0.1},
+                "ours": {"divreg": {"interventions": ["darling"]}},
+            },
+        )
+    )
+    grpo, entropy, ours = read.rows
+    assert (grpo.name, grpo.divreg, grpo.config) == ("grpo", None, {"temperature": 0.9})
+    assert (entropy.name, entropy.config["entropy_coef"]) == ("entropy-0.1", 0.1)
+    assert ours.divreg == {"signals": {"partition": "by_text"}, "interventions": ["darling"]}
+    assert read.baselines == {"grpo"}
+    assert [(r.row.name, r.seed) for r in read.runs()][:4] == [
+        ("grpo", 0), ("entropy-0.1", 0), ("ours", 0), ("grpo", 1),
+    ]  # fmt: skip
+
+
+def test_only_keeps_the_first_row_to_compare_with(write):
+    read = plan.read(write(rows={"a": {}, "b": {}, "c": {}}))
+    assert [r.name for r in read.only(["c"]).rows] == ["a", "c"]
+    with pytest.raises(ValueError, match="no row 'd'; it takes a, b, c"):
+        read.only(["d"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"taks": 1}, "no key 'taks'.*Did you mean 'task'"),
+        ({"task": "expresions"}, "Did you mean 'expressions'"),
+        ({"rows": {}}, "needs rows; got {}"),
+        ({"rows": {"A b": {}, "a-b": {}}}, "two rows alike"),
+        ({"rows": {"GRPO": {"entropy_coeff": 1}}}, "Did you mean 'entropy_coef'"),
+        ({"rows": {"x": {"divreg": {"interventions": ["darlin"]}}}}, "Did you mean 'darling'"),
+        ({"rows": {"GRPO": 3}}, "row 'GRPO' needs settings; got 3"),
+        ({"seeds": 0}, "seeds needs at least 1; got 0"),
+    ],
+)
+def test_a_wrong_plan_is_refused_with_the_cure(write, changes, says):
+    with pytest.raises(ValueError, match=says):
+        plan.read(write(**changes))
+
+
+@pytest.mark.parametrize("name", ["expressions", "expressions_hard", "countdown"])
+def test_the_plans_of_the_recipes_have_every_method(repo, name):
+    read = plan.read(repo / "recipes" / "benchmarks" / f"{name}.yaml")
+    text = str([row.divreg for row in read.rows])
+    assert {f for f in METHODS if f"'{f}'" not in text} <= {"entropy_bonus"}  # TRL's own, above
+    assert read.rows[0].label == "GRPO"
+    assert read.rows[0].name in read.baselines

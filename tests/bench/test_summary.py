@@ -1,0 +1,94 @@
+"""Means, standard errors, pairs and the front, by hand; the table and the page that show them."""
+
+import pytest
+
+from divreg.bench import command, page, summary
+
+
+def line(row, seed, right, distinct, *, curve=None):
+    return {
+        "row": row, "seed": seed, "pass_at_1": right, "distinct_correct": distinct,
+        "pass_at": curve or {"1": right, "2": right}, "k": 32, "targets": 14, "samples": 2,
+        "entropy_curve": [[1, 1.0], [10, 0.5]], "step_seconds": 0.1,
+    }  # fmt: skip
+
+
+def results(*lines, baselines=("plain",)):
+    names = list(dict.fromkeys(x["row"] for x in lines))
+    rows = [
+        {"name": n, "label": n.title(), "baseline": n in baselines, "config": {}, "divreg": None}
+        for n in names
+    ]
+    return {
+        "task": "expressions", "steps": 3, "learning_rate": 1e-3, "rows": rows, "runs": list(lines)
+    }  # fmt: skip
+
+
+@pytest.fixture
+def rows():
+    return summary.summarise(
+        results(
+            line("plain", 0, 0.8, 2.0),
+            line("plain", 1, 0.6, 4.0),
+            line("ours", 0, 0.7, 6.0),
+            line("ours", 1, 0.5, 10.0),
+            line("worse", 0, 0.5, 2.5),
+            line("worse", 1, 0.5, 3.5),
+        )
+    )
+
+
+def test_means_have_standard_errors_and_differences_are_paired_by_seed(rows):
+    plain, ours, _ = rows
+    assert plain.right.show(2) == "0.70±0.10"
+    assert ours.distinct.show(1) == "8.0±2.0"
+    right, distinct = ours.gains
+    assert (right.show(2), distinct.show(1)) == ("-0.10±0.00", "5.0±1.0")
+    assert plain.gains is None
+
+
+def test_the_front_is_what_nothing_beats_in_both(rows):
+    assert [r.on_front for r in rows] == [True, True, False]
+
+
+def test_one_seed_has_no_error_and_a_row_without_a_run_is_left_out():
+    found = results(line("plain", 0, 0.8, 2.0))
+    found["rows"].append({"name": "none", "label": "None", "baseline": False})
+    (only,) = summary.summarise(found)
+    assert only.right.show(2) == "0.80"
+    assert only.right.error is None
+
+
+def test_pairs_are_of_equal_seeds_only():
+    _, ours = summary.summarise(
+        results(line("plain", 0, 0.8, 2.0), line("plain", 1, 0.2, 2.0), line("ours", 1, 0.3, 5.0))
+    )
+    assert ours.gains
+    right, distinct = ours.gains
+    assert right.value == pytest.approx(0.1)
+    assert distinct.value == pytest.approx(3.0)
+
+
+def test_the_verdict_names_the_best_and_what_did_not_help(rows):
+    text = " ".join(command.verdict(rows, 32))
+    assert "Ours keeps most different right answers: 8.0±2.0 in 32 at pass@1 0.600±0.100" in text
+    assert "Ours keeps 2.67 times as many" in text
+    assert "no help here: Worse" in text
+    assert "Right less often than Plain by more than two standard errors: Ours" in text
+
+
+def test_the_table_has_a_line_for_each_row_and_marks_the_front(rows):
+    lines = command.markdown(rows, 32).splitlines()
+    assert len(lines) == 2 + len(rows)
+    assert "| **Ours** | 0.600±0.100 | 8.0±2.0 |" in lines[3]
+    assert "| Worse |" in lines[4]
+
+
+def test_the_page_shows_every_row_and_escapes_labels():
+    found = results(line("plain", 0, 0.8, 2.0), line("b", 0, 0.7, 3.0))
+    found["rows"][1]["label"] = "<script>alert(1)</script>"
+    html = page.render("A & B", ["said"], summary.summarise(found), 32)
+    assert "<script>" not in html
+    assert "A &amp; B" in html
+    assert html.count("<circle") >= 2
+    assert "http" not in html.replace("http://www.w3.org", "")
