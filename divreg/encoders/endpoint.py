@@ -5,6 +5,7 @@ import json
 import os
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -63,9 +64,16 @@ class EndpointEncoder:
         tokens: int | None = None,
         cache_size: int = 20_000,
     ):
-        if not str(url).startswith(("http://", "https://")):
+        address = urllib.parse.urlsplit(str(url))
+        if address.scheme not in ("http", "https") or not address.hostname:
             raise ValueError(
                 f"EndpointEncoder needs a URL; got {url!r}. Use 'http://localhost:8000/v1'."
+            )
+        if address.username or address.query:  # the address is recorded with the run
+            raise ValueError(
+                f"EndpointEncoder needs an address without a password or a query; got one for "
+                f"{address.hostname}. Put the key into an environment variable and name that: "
+                f"api_key_env='MY_KEY'."
             )
         if retries < 0 or timeout <= 0:
             raise ValueError(

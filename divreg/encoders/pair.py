@@ -30,7 +30,7 @@ class PairClassifier:
     where DeepSpeed ZeRO-3 would shard it, belongs to no other module, and moves no random number
     of the training. NoveltyBench's judge, of which the first 128 tokens of each text are read::
 
-        PairClassifier("yimingzhang/deberta-v3-large-generation-similarity",
+        PairClassifier("yimingzhang/deberta-v3-large-generation-similarity", same=1,
                        tokenizer="microsoft/deberta-v3-large", truncate="right", symmetric=False)
 
     A model with one output, such as a cross-encoder of sentence-transformers, gives its sigmoid.

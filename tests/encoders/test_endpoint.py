@@ -137,6 +137,8 @@ def test_random_numbers_of_the_training_do_not_move(server):
     ("arguments", "cure"),
     [
         ({"url": "localhost:8000"}, "Use 'http://localhost:8000/v1'"),
+        ({"url": "http://me:s3cret@a/v1"}, "without a password or a query; got one for a"),
+        ({"url": "http://a/v1?key=s3cret"}, "api_key_env='MY_KEY'"),
         ({"batch_size": 0}, "Use 64"),
         ({"retries": -1}, "Use retries=5"),
         ({"timeout": 0}, "timeout=60"),
