@@ -116,8 +116,9 @@ class NLIEquivalence:
     Source:
         Kuhn et al., Semantic Uncertainty, arXiv:2302.09664, Algorithm 1.
 
-    Differs from the paper: a probability, to be compared with a threshold, in place of whether
-    entailment is the most likely label; and the question is not put before the answers.
+    Differs from the paper:
+        A probability to compare with a threshold, not whether entailment is the likeliest label.
+        The question is not put before the answers.
     """
 
     def __init__(

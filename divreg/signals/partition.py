@@ -181,8 +181,9 @@ def by_pairs(
         Zhang et al., NoveltyBench, arXiv:2504.05228, released code, partition.py: "first" with
         ``short_words=5`` and 0.102 as the threshold of its own classifier.
 
-    Differs from the released code: alike *from* the threshold on, there *above* it; equal texts
-    are alike without being judged.
+    Differs from the released code:
+        Alike *from* the threshold on, there *above* it.
+        Equal texts are alike without being judged.
 
     >>> def judge(pairs):
     ...     return [len(set(a) & set(b)) / len(set(a) | set(b)) for a, b in pairs]
