@@ -1,4 +1,4 @@
-"""The command line: ``divreg demo | grpo | rloo | report | methods | env``.
+"""The command line: ``divreg demo | grpo | rloo | report | calibrate | methods | env``.
 
 Every sub-command imports what it needs when it runs: ``divreg --help`` and ``divreg report`` load
 neither torch nor TRL. Exit codes: 0 done or healthy, 2 bad input, 3 collapsed or exploding.
@@ -20,13 +20,14 @@ _PACKAGES = (
     *("torch", "trl", "transformers", "accelerate", "datasets", "peft", "deepspeed", "vllm"),
     *("sentence-transformers", "triton", "numpy", "pyarrow"),
 )
-COMMANDS = ("demo", "grpo", "rloo", "report", "bench", "methods", "env")
+COMMANDS = ("demo", "grpo", "rloo", "report", "bench", "calibrate", "methods", "env")
 
 _EXAMPLES = """\
 examples:
   divreg demo                                  see plain GRPO collapse and DiverseGRPOTrainer hold
   divreg report runs/my-grpo                   explain a run that already happened
   divreg grpo --config recipes/expressions/tiny/darling.yaml --max_steps 50
+  divreg calibrate pairs.jsonl --encoder NAME  when two texts are the same, from labelled pairs
   divreg methods                               what there is, with hyper-parameters and sources
 
 exit codes: 0 done or healthy, 2 bad input, 3 collapsed or exploding (report)
@@ -107,6 +108,11 @@ def _parser(command: str) -> argparse.ArgumentParser:
         from divreg import bench as bench_module
 
         bench_module.add_arguments(bench)
+    calibrate = add("calibrate", "Pick the threshold of the same from labelled pairs.", _calibrate)
+    if command == "calibrate":
+        from divreg import calibrate as calibrate_module
+
+        calibrate_module.add_arguments(calibrate)
     methods = add("methods", "List the methods with their hyper-parameters and sources.", _methods)
     methods.add_argument("--markdown", action="store_true", help="print the table of the README")
     add("env", "Print versions and devices, for a bug report.", _env)
@@ -129,6 +135,12 @@ def _bench(chosen: argparse.Namespace) -> int | None:
     from divreg import bench
 
     return bench.main(chosen)
+
+
+def _calibrate(chosen: argparse.Namespace) -> int | None:
+    from divreg import calibrate
+
+    return calibrate.main(chosen)
 
 
 def _unreachable(chosen: argparse.Namespace) -> NoReturn:

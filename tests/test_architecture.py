@@ -70,6 +70,7 @@ ONLY = {
 # functions there.
 LATE = (
     "divreg",
+    "divreg.calibrate",
     "divreg.cli",
     "divreg.compose",
     "divreg.encoders",
@@ -80,6 +81,7 @@ LATE = (
     "divreg.plain_trl",
     "divreg.rollouts",
     "divreg.rewards",
+    "divreg.semantics",
     "divreg.spec",
 )
 

@@ -195,3 +195,94 @@ def test_a_file_that_is_no_recipe_is_refused(tmp_path, text, cure):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ValueError, match="No such file"):
         spec.load(tmp_path / "recipe.yaml")
+
+
+class Said:
+    """Stands in for an encoder or a judge: keeps what it was called with."""
+
+    def __init__(
+        self, model, *, batch_size=64, truncate="left", tokens=None, embed="text", answer=None
+    ):
+        self.said = dict(locals())
+
+
+class SaidOfAnEndpoint:
+    def __init__(self, url, model, *, timeout=60.0, answer=None):
+        self.said = dict(locals())
+
+
+@pytest.fixture
+def stand_ins(monkeypatch):
+    """Encoders and judges that load nothing."""
+    from divreg import semantics
+
+    monkeypatch.setattr(semantics, "ENCODERS", {"encoder": Said, "endpoint": SaidOfAnEndpoint})
+    monkeypatch.setattr(semantics, "JUDGES", {"classifier": Said, "nli": Said})
+
+
+def test_an_encoder_takes_its_arguments_and_the_runs_answers(stand_ins, mine):
+    block = {
+        "embedding": {"encoder": "mini", "embed": "answer", "batch_size": 8},
+        "answer": f"{mine}.boxed",
+    }
+    ready = spec.signals(block)
+    said = ready["embedding"].said
+    assert (said["model"], said["embed"], said["batch_size"]) == ("mini", "answer", 8)
+    assert said["answer"] is ready["answer"]
+    plain = spec.signals({**block, "embedding": {"encoder": "mini"}})["embedding"]
+    assert plain.said["answer"] is None
+
+
+def test_an_endpoint_takes_a_url_and_a_model(stand_ins):
+    built = spec.signals({"embedding": {"endpoint": "http://a/v1", "model": "m", "timeout": 5}})
+    said = built["embedding"].said
+    assert (said["url"], said["model"], said["timeout"]) == ("http://a/v1", "m", 5)
+
+
+@pytest.mark.parametrize("kind", ["classifier", "nli"])
+def test_a_judge_is_built_beside_the_hyper_parameters_of_by_pairs(stand_ins, kind):
+    from divreg import signals
+
+    hyper = {kind: "deberta", "threshold": 0.102, "truncate": "right", "linkage": "complete"}
+    built = spec.signals({"partition": {"by_pairs": hyper}})["partition"]
+    assert built.func is signals.by_pairs
+    judge = built.keywords.pop("judge")
+    assert built.keywords == {"threshold": 0.102, "linkage": "complete"}
+    assert (judge.said["model"], judge.said["truncate"]) == ("deberta", "right")
+
+
+def test_a_judge_of_the_users_own_is_named_by_its_path(stand_ins, mine):
+    hyper = {"judge": f"{mine}.same", "threshold": 0.3}
+    built = spec.signals({"partition": {"by_pairs": hyper}})["partition"]
+    assert built.keywords["judge"]("a", "a")
+    assert built.keywords["threshold"] == 0.3
+
+
+SEMANTIC_MISTAKES = {
+    "two encoders": (
+        {"embedding": {"encoder": "a", "endpoint": "http://a", "model": "m"}},
+        "needs one of the keys 'encoder', 'endpoint'",
+    ),
+    "no encoder": ({"embedding": {"batch_size": 3}}, r"\{encoder: all-MiniLM-L6-v2\}"),
+    "encoder's key": ({"embedding": {"encoder": "a", "tokns": 3}}, "Did you mean 'tokens'"),
+    "encoder's value": ({"embedding": {"encoder": "a", "batch_size": "many"}}, "needs a number"),
+    "endpoint without model": ({"embedding": {"endpoint": "http://a"}}, "the key 'model'"),
+    "no extractor": ({"embedding": {"encoder": "a", "embed": "answer"}}, "`answer: my_module"),
+    "no judge": ({"partition": {"by_pairs": {"threshold": 0.1}}}, r"\{classifier: NAME_OR_FOLDER"),
+    "judge's key": (
+        {"partition": {"by_pairs": {"nli": "a", "truncat": "left"}}},
+        "Did you mean 'truncate'",
+    ),
+    "judge's name": ({"partition": {"by_pairs": {"clasifier": "a"}}}, "Did you mean 'classifier'"),
+    "two judges": (
+        {"partition": {"by_pairs": {"judge": "a.b", "nli": "a"}}},
+        "needs one of the keys 'classifier', 'nli'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("block", "cure"), SEMANTIC_MISTAKES.values(), ids=SEMANTIC_MISTAKES)
+def test_a_mistake_in_an_encoder_or_a_judge_names_its_cure(stand_ins, block, cure):
+    with pytest.raises(ValueError, match=cure) as caught:
+        spec.signals(block)
+    assert "\n" not in str(caught.value)

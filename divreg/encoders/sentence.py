@@ -1,11 +1,13 @@
 """Sentence embeddings through sentence-transformers, kept apart from the model that is trained."""
 
-import contextlib
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+
+from divreg.encoders.apart import apart, at_least_one, first_line
+from divreg.encoders.recent import Recent
+from divreg.encoders.view import Embed, Truncate, View, check_truncate
 
 
 class SentenceEncoder:
@@ -20,6 +22,11 @@ class SentenceEncoder:
         model: Name on the Hub or a folder.
         device: Where to embed, such as "cuda:1" or "cpu"; None leaves it to sentence-transformers.
         batch_size: Texts in one forward pass.
+        embed: What of a text is embedded, see :class:`~divreg.encoders.view.View`: "text",
+            "answer", "last_tokens" or "split_mean".
+        answer: A function from a text to its answer or None, for ``embed="answer"``.
+        tokens: Tokens of the model's tokenizer, for ``embed="last_tokens"`` and "split_mean"; None
+            is as many as the model reads.
         truncate: The end of a too long text that is dropped. "left", the default, keeps the end of
             a completion, where the answer is; the head of a long chain of thought is its template.
         cache_size: Embeddings kept, the most recently used ones; 0 keeps none.
@@ -34,76 +41,63 @@ class SentenceEncoder:
         *,
         device: str | None = None,
         batch_size: int = 64,
-        truncate: Literal["left", "right"] = "left",
+        embed: Embed = "text",
+        answer: Callable[[str], str | None] | None = None,
+        tokens: int | None = None,
+        truncate: Truncate = "left",
         cache_size: int = 20_000,
     ):
-        if truncate not in ("left", "right"):
-            raise ValueError(
-                f"SentenceEncoder needs truncate 'left' or 'right'; got {truncate!r}. "
-                f"Use truncate='left' to keep the end of a text."
-            )
-        if batch_size < 1:
-            raise ValueError(
-                f"SentenceEncoder needs batch_size of at least 1; got {batch_size}. Use 64."
-            )
-        self.name, self.batch_size, self.cache_size = str(model), batch_size, cache_size
-        self._cache: OrderedDict[str, np.ndarray] = OrderedDict()
+        check_truncate("SentenceEncoder", truncate)
+        at_least_one("SentenceEncoder", "batch_size", batch_size, 64)
+        self.name, self.batch_size, self.truncate = str(model), batch_size, truncate
+        self._cache: Recent[str, np.ndarray] = Recent(cache_size)
         self._model = _load(self.name, device)
-        self._model.tokenizer.truncation_side = truncate
+        tokenizer = self._model.tokenizer
+        tokenizer.truncation_side = truncate
+        reads = self._model.max_seq_length
+        self._view = View(
+            "SentenceEncoder",
+            embed,
+            answer=answer,
+            tokens=tokens,
+            tokenizer=tokenizer,
+            fit=reads and reads - tokenizer.num_special_tokens_to_add(),
+        )
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What was embedded by what, for the records of a run."""
+        return {
+            "model": self.name,
+            **self._view.facts,
+            "truncate": self.truncate,
+            "max_tokens": self._model.max_seq_length,
+        }
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
         """Embed ``n`` texts: ``(n, d)`` float32, in the unit of the model."""
-        unseen = [text for text in dict.fromkeys(texts) if text not in self._cache]
-        fresh = dict(zip(unseen, self._embed(unseen), strict=True))
-        rows = [fresh[t] if t in fresh else self._cache[t] for t in texts]
-        self._remember(texts, rows)
-        width: int = self._model.get_embedding_dimension()
-        return np.stack(rows) if rows else np.empty((0, width), dtype=np.float32)
+        parts = [self._view.parts(text) for text in texts]
+        vectors = self._cache.look_up([p for of_text in parts for p in of_text], self._embed)
+        return self._view.join(parts, vectors, self._model.get_embedding_dimension())
 
     def __repr__(self) -> str:
         return f"SentenceEncoder({self.name!r})"
 
     def _embed(self, texts: list[str]) -> np.ndarray:
-        if not texts:
-            return np.empty((0, 0), dtype=np.float32)
         vectors = self._model.encode(texts, batch_size=self.batch_size, show_progress_bar=False)
         return np.asarray(vectors, dtype=np.float32)
 
-    def _remember(self, texts: Sequence[str], rows: list[np.ndarray]) -> None:
-        for text, row in zip(texts, rows, strict=True):
-            self._cache[text] = row
-            self._cache.move_to_end(text)
-        while len(self._cache) > self.cache_size:
-            self._cache.popitem(last=False)
-
 
 def _load(name: str, device: str | None) -> Any:
-    import torch
     from sentence_transformers import SentenceTransformer
 
     try:
-        # Missing weights are initialised at random on the CPU, from the generator of the training.
-        with _outside_zero3(), torch.random.fork_rng(devices=[]):
+        with apart():
             model = SentenceTransformer(name, device=device)
     except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
         raise ValueError(
-            f"SentenceEncoder needs a sentence-transformers model; got {name!r} ({reason}). "
+            f"SentenceEncoder needs a sentence-transformers model; got {name!r} "
+            f"({first_line(error)}). "
             f"Pass the folder of a downloaded one, or any function of a list of texts."
         ) from error
     return model.eval().requires_grad_(False)
-
-
-@contextlib.contextmanager
-def _outside_zero3() -> Iterator[None]:
-    """Hide DeepSpeed's configuration, a global that makes every loaded model a sharded one."""
-    from transformers.integrations import deepspeed
-
-    reference: Any = deepspeed._hf_deepspeed_config_weak_ref
-    config = reference() if reference is not None else None
-    deepspeed.unset_hf_deepspeed_config()
-    try:
-        yield
-    finally:
-        if config is not None:
-            deepspeed.set_hf_deepspeed_config(config)

@@ -1,5 +1,6 @@
 """Where an alert goes: the console and the trackers; and what a run says of itself at its start."""
 
+import functools
 import logging
 import platform
 import sys
@@ -7,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from divreg.compose import name_of
 from divreg.monitor.detect import Alert
 from divreg.monitor.reading import Reader
 
@@ -53,9 +55,12 @@ def _send(name: str, tracker: object, alert: Alert, level: str) -> None:
 def run_facts(trainer: Any, reader: Reader, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Describe a run for its records: trainer, versions, settings, what counts as the same.
 
-    ``settings`` are the detector's: a report judges the run by them again.
+    ``settings`` are the detector's: a report judges the run by them again. ``encoder`` is the model
+    behind the classes or the embedding, with what of a text it reads; ``signals`` what was
+    configured on a Diverse trainer, ``partition`` what was on the monitor.
     """
     pipeline = getattr(trainer, "pipeline", None)
+    signals = dict(getattr(trainer, "configured_signals", {}))
     return {
         "trainer": type(trainer).__name__,
         "versions": versions(),
@@ -64,9 +69,36 @@ def run_facts(trainer: Any, reader: Reader, settings: Mapping[str, Any]) -> dict
         "interventions": [str(c) for c in pipeline.contracts.values()] if pipeline else [],
         "equivalence": reader.equivalence,
         "correct": reader.describe_correct(),
-        "encoder": None,
+        "encoder": _encoder([reader.partition, *signals.values()]),
+        "signals": {name: described(f) for name, f in signals.items()},
+        "partition": described(reader.partition),
         "monitor": dict(settings),
     }
+
+
+def described(value: Any) -> Any:
+    """Say what a configured function is: its name, what it binds, and what an encoder embeds.
+
+    >>> import functools
+    >>> described(functools.partial(sorted, reverse=True))
+    {'function': 'sorted', 'reverse': True}
+    """
+    if hasattr(value, "facts"):
+        return value.facts
+    if isinstance(value, functools.partial):
+        bound = {k: described(v) for k, v in value.keywords.items()}
+        return {"function": name_of(value), **bound}
+    return name_of(value) if callable(value) else value
+
+
+def _encoder(functions: Sequence[Any]) -> dict[str, Any] | None:
+    """Return the facts of the first model that says what is the same; None if there is none."""
+    for f in functions:
+        bound = f.keywords.values() if isinstance(f, functools.partial) else ()
+        facts = [getattr(candidate, "facts", None) for candidate in (f, *bound)]
+        if any(facts):
+            return next(filter(None, facts))
+    return None
 
 
 def versions() -> dict[str, str]:

@@ -17,6 +17,7 @@ from divreg.signals.partition import by_answer as by_answer
 from divreg.signals.partition import by_callable as by_callable
 from divreg.signals.partition import by_embedding as by_embedding
 from divreg.signals.partition import by_ngram as by_ngram
+from divreg.signals.partition import by_pairs as by_pairs
 from divreg.signals.partition import by_text as by_text
 from divreg.signals.partition import partition as partition
 from divreg.signals.similarity import similarity as similarity

@@ -15,3 +15,10 @@ def over_groups(
     if nested and isinstance(nested[0], list):
         return torch.stack([over_groups(f, group, dtype) for group in nested])
     return torch.as_tensor(f(nested), dtype=dtype)
+
+
+def innermost(nested: Sequence[Any]) -> list[list[Any]]:
+    """List every innermost list of ``(*p, g)``, in the order in which `over_groups` meets them."""
+    if nested and isinstance(nested[0], list):
+        return [group for part in nested for group in innermost(part)]
+    return [list(nested)]

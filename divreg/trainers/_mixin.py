@@ -46,6 +46,7 @@ class InterventionMixin(_seams.OnlineSeams):
         super().__init__(model, reward_funcs, args, *rest, **kwargs)  # pyright: ignore[reportArgumentType]
         self._plan.check_trainer(self)
         self.answer, self.encoder = self._plan.answer, self._plan.encoder
+        self.configured_signals = self._plan.configured
         self._user_rewards = len(self.reward_funcs)
         if self.pipeline.acts_on("rewards"):
             self._add_reward_column()

