@@ -10,8 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 from divreg.signals.confidence import confidence as confidence
+from divreg.signals.distinct import distinct as distinct
 from divreg.signals.lengths import lengths as lengths
 from divreg.signals.logratio import logratio as logratio
+from divreg.signals.mean_entropy import mean_entropy as mean_entropy
 from divreg.signals.ngram_similarity import ngram_similarity as ngram_similarity
 from divreg.signals.partition import by_answer as by_answer
 from divreg.signals.partition import by_callable as by_callable
@@ -42,5 +44,15 @@ BASE: dict[str, str] = {
 }
 
 SIGNALS: dict[str, Callable[..., Any]] = {
-    f.__name__: f for f in (partition, ngram_similarity, similarity, confidence, logratio, lengths)
+    f.__name__: f
+    for f in (
+        partition,
+        distinct,
+        ngram_similarity,
+        similarity,
+        confidence,
+        mean_entropy,
+        logratio,
+        lengths,
+    )
 }

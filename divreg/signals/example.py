@@ -89,7 +89,7 @@ def ingredients(stage: str, p: int, g: int, t: int, seed: int) -> dict[str, Any]
     if stage in ("rewards", "advantages"):
         return groups
     # Where rows are shuffled, what compares completions was computed while groups were whole.
-    compared = ("partition", "ngram_similarity", "similarity")
+    compared = ("partition", "distinct", "ngram_similarity", "similarity")
     groups |= {name: derive(name, groups) for name in compared}
     return _rows(groups, p, g, t, seed)
 
