@@ -251,7 +251,7 @@ def _bind(f: Intervention, given: dict[str, Any]) -> Intervention:
     values = {
         k: _value(known.name, k, v, default=known.hyper.get(k, 1.0)) for k, v in given.items()
     }
-    dial = values.pop("strength") if blended else 1.0
+    dial: Any = values.pop("strength") if blended else 1.0
     schedules = {k: v for k, v in values.items() if isinstance(v, (Linear, Cosine, Hold))}
     constants = {k: v for k, v in values.items() if k not in schedules}
     built: Any = functools.partial(f, **constants) if constants else f  # pyright: ignore[reportCallIssue, reportArgumentType]
