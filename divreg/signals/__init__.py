@@ -12,6 +12,7 @@ from typing import Any
 from divreg.signals.confidence import confidence as confidence
 from divreg.signals.distinct import distinct as distinct
 from divreg.signals.lengths import lengths as lengths
+from divreg.signals.log_z import log_z as log_z
 from divreg.signals.logratio import logratio as logratio
 from divreg.signals.mean_entropy import mean_entropy as mean_entropy
 from divreg.signals.ngram_similarity import ngram_similarity as ngram_similarity
@@ -34,6 +35,7 @@ BASE: dict[str, str] = {
     "embedding": "float (*p, g, d), any unit; needs a configured encoder",
     "logprob": "float (*p, g, t), nats; of the sampling policy, of the current one in the loss",
     "old_logprob": "float (b, t), nats; of the sampling policy, in the loss",
+    "ref_logprob": "float (*p, g, t), nats; of the reference model, not before advantages; GRPO",
     "entropy": "float (*p, g, t), nats; of the next-token distribution, as `logprob`",
     "mask": "bool (*p, g, t); True where a completion has a token",
     "prompt_logprob": "float (*p, g, s), nats; of the prompt's tokens, sampling policy",
@@ -53,6 +55,11 @@ SIGNALS: dict[str, Callable[..., Any]] = {
         confidence,
         mean_entropy,
         logratio,
+        log_z,
         lengths,
     )
 }
+
+# What compares the completions of a group: computed while groups are whole, and sent along with
+# each completion to the stages where rows are shuffled.
+COMPARED = ("partition", "distinct", "ngram_similarity", "similarity", "log_z")

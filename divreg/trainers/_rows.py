@@ -13,7 +13,7 @@ from divreg.pipeline import Signals
 from divreg.trainers._seams import ScaleGradient
 
 ROW_SIGNALS = frozenset(
-    {"logprob", "old_logprob", "entropy", "advantages", "mask", "step", "boost"}
+    {"logprob", "old_logprob", "ref_logprob", "entropy", "advantages", "mask", "step", "boost"}
 )
 CARRIED = "divreg_"  # keys of the rollout's dict that travel with their row through TRL's shuffle
 
@@ -109,6 +109,8 @@ class Rows:
             "advantages": advantages,
             "mask": self.mask,
         }
+        if (reference := self.inputs.get("ref_per_token_logps")) is not None:
+            rows["ref_logprob"] = reference
         for key, value in self.inputs.items():
             if key.startswith(CARRIED):
                 rows[key.removeprefix(CARRIED)] = value
