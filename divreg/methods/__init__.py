@@ -19,6 +19,7 @@ from divreg.methods.evol_rl import evol_rl as evol_rl
 from divreg.methods.evol_rl import evol_rl_correct as evol_rl_correct
 from divreg.methods.f_grpo import f_grpo as f_grpo
 from divreg.methods.flowrl import flowrl as flowrl
+from divreg.methods.gapo import gapo as gapo
 from divreg.methods.ips import ips as ips
 from divreg.methods.kl_cov import kl_cov as kl_cov
 from divreg.methods.mmr import mmr as mmr
