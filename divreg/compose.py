@@ -249,12 +249,15 @@ def _wrap(
 
 def _held(f: Intervention, holds: Mapping[str, Hold], known: Contract) -> Stateful:
     """Let each hyper-parameter move as its :class:`Hold` says; ``known`` has where they start."""
-    starts = {name: known.hyper[name] for name in holds}
-    for name, start in starts.items():
-        if not isinstance(start, int | float) or start <= 0:
+    starts = {
+        name: known.hyper[name] if hold.start is None else hold.start
+        for name, hold in holds.items()
+    }
+    for name, hold in holds.items():
+        if not isinstance(starts[name], int | float) or starts[name] <= 0:
             raise ValueError(
                 f"{known.name} needs a value above 0 to start from where {name} is held; got "
-                f"{start!r}. Bind one: functools.partial({known.name}, {name}=0.1)."
+                f"{starts[name]!r}. Give one: Hold({hold.signal!r}, {hold.share}, start=0.1)."
             )
     own = contract(f).signals
     memory = f if isinstance(f, Stateful) else None

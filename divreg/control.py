@@ -54,12 +54,12 @@ class Hold:
     The baseline is the signal's mean over the first optimizer steps of the run. After them, each
     step on which the signal was below ``share`` of it raises the strength, each above lowers it,
     down to 0: too much diversity is an explosion, not a success. It is for strengths of which more
-    means more diverse. The strength starts at the method's own value and a step sees only what was
-    measured before it.
+    means more diverse. A step sees only what was measured before it.
 
     Args:
         signal: What to hold: ``mean_entropy`` (of tokens) or ``distinct`` (classes of a group).
         share: Where to hold it, in baselines, > 0; 0.7 gives up three tenths of it.
+        start: The strength to start from, > 0; None is the method's own value.
         baseline: Optimizer steps that make the baseline, at least 1.
         pace: Largest change in one optimizer step, in starting values, > 0; reached where the
             signal is a tenth off its target, proportionally less nearer to it.
@@ -81,6 +81,7 @@ class Hold:
 
     signal: str
     share: float
+    start: float | None = None
     baseline: int = 10
     pace: float = 0.1
     most: float = 4.0

@@ -259,7 +259,7 @@ def _bind(f: Intervention, given: dict[str, Any]) -> Intervention:
         constant = isinstance(dial, (int, float))
         built = blend(built, dial if constant else 1.0)
         if isinstance(dial, Hold):  # a method in full is the most there is of it
-            dial = dataclasses.replace(dial, most=1.0)
+            dial = dataclasses.replace(dial, most=max(1.0, 1 / (dial.start or 1.0)))
         schedules |= {} if constant else {"strength": dial}
     return scheduled(built, **schedules) if schedules else built
 
@@ -297,7 +297,7 @@ def _schedule(who: str, name: str, value: Mapping[str, Any]) -> Linear | Cosine 
     What else ``hold`` takes, in this order: see :class:`divreg.control.Hold`.
     """
     kind, given = next(iter(value.items())) if len(value) == 1 else (None, None)
-    if isinstance(given, list) and kind == "hold" and 2 <= len(given) <= 5:
+    if isinstance(given, list) and kind == "hold" and 2 <= len(given) <= 6:
         return Hold(given[0], *(_number(who, name, n) for n in given[1:]))  # pyright: ignore[reportArgumentType]
     if isinstance(given, list) and kind in _SCHEDULES and len(given) == 3:
         start, end, steps = (_number(who, name, n) for n in given)

@@ -80,8 +80,15 @@ def test_what_can_be_held_is_a_signal():
 
 @pytest.mark.parametrize("start", [0.0, -1.0])
 def test_a_strength_starts_above_zero(start):
-    with pytest.raises(ValueError, match=r"Bind one: functools.partial\(scale, factor=0.1\)"):
+    with pytest.raises(ValueError, match=r"Give one: Hold\('distinct', 0.7, start=0.1\)"):
         scheduled(functools.partial(scale, factor=start), factor=Hold("distinct", 0.7))
+
+
+def test_a_strength_starts_where_it_is_told_to():
+    off = functools.partial(scale, factor=0.0)
+    held = scheduled(off, factor=Hold("distinct", 0.7, start=0.5))
+    y, _ = held.update(torch.ones(2), held.init(), step=0, distinct=torch.ones(2))
+    torch.testing.assert_close(y, torch.full((2,), 0.5))
 
 
 def test_only_hyper_parameters_can_be_held():

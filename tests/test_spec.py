@@ -71,16 +71,20 @@ def test_a_cosine_is_slow_at_both_ends(mine):
 
 
 def test_a_hyper_parameter_can_be_held(mine):
-    (built,) = spec.methods([{f"{mine}.louder": {"factor": {"hold": ["distinct", 0.7, 20, 0.05]}}}])
+    (built,) = spec.methods(
+        [{f"{mine}.louder": {"factor": {"hold": ["distinct", 0.7, 1.5, 20, 0.05]}}}]
+    )
     known = contract(built)
     assert known.signals == ("step", "distinct")
-    assert known.hyper["factor"] == Hold("distinct", 0.7, baseline=20, pace=0.05)
+    assert known.hyper["factor"] == Hold("distinct", 0.7, start=1.5, baseline=20, pace=0.05)
     assert not is_scheduled(built)
 
 
 def test_a_held_blend_is_never_more_than_the_method(mine):
-    (built,) = spec.methods([{f"{mine}.louder": {"strength": {"hold": ["distinct", 0.7]}}}])
-    assert contract(built).hyper["strength"].most == 1.0
+    for start, most in ((), 1.0), ((0.25,), 4.0):
+        hold = {"hold": ["distinct", 0.7, *start]}
+        (built,) = spec.methods([{f"{mine}.louder": {"strength": hold}}])
+        assert contract(built).hyper["strength"].most == most
 
 
 def test_strength_blends_a_method_that_has_no_such_dial(mine):

@@ -3,10 +3,10 @@
 import pytest
 
 HELD = {
-    "loss": {"entropy_bonus": {"strength": {"hold": ["mean_entropy", 0.5, 1]}}},
-    "rewards": {"rarity": {"power": {"hold": ["distinct", 3.0, 1]}}},
-    "tokens": {"entropy_advantage": {"alpha": {"hold": ["mean_entropy", 2.0, 1]}}},
-    "advantages": {"uniqueness": {"alpha": {"hold": ["mean_entropy", 2.0, 1]}}},
+    "loss": {"entropy_bonus": {"strength": {"hold": ["mean_entropy", 0.5, 0.01, 1]}}},
+    "rewards": {"rarity": {"power": {"hold": ["distinct", 3.0, 0.5, 1]}}},
+    "tokens": {"entropy_advantage": {"alpha": {"hold": ["mean_entropy", 2.0, 0.4, 1]}}},
+    "advantages": {"uniqueness": {"alpha": {"hold": ["mean_entropy", 2.0, 0.5, 1]}}},
 }
 
 
