@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from divreg import methods as methods
     from divreg import signals as signals
-    from divreg.compose import Linear as Linear
     from divreg.compose import Stateful as Stateful
     from divreg.compose import blend as blend
     from divreg.compose import scheduled as scheduled
+    from divreg.control import Cosine as Cosine
+    from divreg.control import Hold as Hold
+    from divreg.control import Linear as Linear
     from divreg.monitor.callback import CollapseMonitor as CollapseMonitor
     from divreg.report import write_report as write_report
     from divreg.trainers.grpo import DiverseGRPOConfig as DiverseGRPOConfig
@@ -26,11 +28,13 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "CollapseMonitor": "divreg.monitor.callback",
+    "Cosine": "divreg.control",
     "DiverseGRPOConfig": "divreg.trainers.grpo",
     "DiverseGRPOTrainer": "divreg.trainers.grpo",
     "DiverseRLOOConfig": "divreg.trainers.rloo",
     "DiverseRLOOTrainer": "divreg.trainers.rloo",
-    "Linear": "divreg.compose",
+    "Hold": "divreg.control",
+    "Linear": "divreg.control",
     "Stateful": "divreg.compose",
     "blend": "divreg.compose",
     "methods": "divreg",

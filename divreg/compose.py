@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from divreg.control import Hold
+
 STAGES = ("rewards", "advantages", "token_weights", "loss")
 
 
@@ -120,15 +122,17 @@ def blend(f: Intervention, strength: float) -> Intervention:
     return _wrap(f, run, hyper={"strength": strength})
 
 
-def scheduled(f: Intervention, **schedules: Callable[[int], float]) -> Intervention:
+def scheduled(f: Intervention, **schedules: Callable[[int], float] | Hold) -> Intervention:
     """Let hyper-parameters of ``f`` follow the optimizer step: ``schedules[name](step) -> value``.
 
     The monitor's ``on_collapse="intervene"`` multiplies the value by a factor of its own, which is
-    1 until the first alert.
+    1 until the first alert. A :class:`divreg.control.Hold` in place of a schedule moves the value
+    by what it measures; that memory is saved with checkpoints, and the monitor leaves it alone.
 
     Raises:
-        ValueError: If ``f`` has no such hyper-parameter.
+        ValueError: If ``f`` has no such hyper-parameter, or one to hold does not start above 0.
 
+    >>> from divreg import Linear
     >>> def scale(rewards, *, factor=1.0):
     ...     return rewards * factor
     >>> scheduled(scale, factor=Linear(0.0, 1.0, 10))(8.0, step=5, boost=1.0)
@@ -144,6 +148,10 @@ def scheduled(f: Intervention, **schedules: Callable[[int], float]) -> Intervent
                 f"{', '.join(known.hyper) or 'none'}."
             )
 
+    if held := {k: s for k, s in schedules.items() if isinstance(s, Hold)}:
+        rest = {k: s for k, s in schedules.items() if k not in held}
+        return _held(scheduled(f, **rest) if rest else f, held, known)
+
     def run(call: Callable[..., Any], x: Any, inputs: dict[str, Any]) -> Any:  # noqa: ARG001
         step, boost = inputs.pop("step"), inputs.pop("boost")
         for name, schedule in schedules.items():
@@ -153,23 +161,6 @@ def scheduled(f: Intervention, **schedules: Callable[[int], float]) -> Intervent
         return call(**inputs)
 
     return _wrap(f, run, hyper=schedules, signals=("step", "boost"))
-
-
-@dataclass(frozen=True)
-class Linear:
-    """A schedule: from ``start`` to ``end`` in ``steps`` optimizer steps, then constant.
-
-    >>> Linear(0.0, 1.0, 10)(5)
-    0.5
-    """
-
-    start: float
-    end: float
-    steps: int
-
-    def __call__(self, step: int) -> float:
-        """Return the value at ``step``."""
-        return self.start + (self.end - self.start) * min(1.0, step / max(1, self.steps))
 
 
 def is_scheduled(f: Any) -> bool:
@@ -230,13 +221,8 @@ def _wrap(
     """Let ``run(call, x, inputs)`` decide how ``f`` is called, and keep its contract readable."""
     if is_factory(f):
         f = f()  # pyright: ignore[reportCallIssue]
-    name, (stage, *rest) = name_of(f), _parameters(f)
-    wanted, defaults = _split(name, rest)
-    wanted = tuple(dict.fromkeys((*wanted, *signals)))
-    keyword = functools.partial(inspect.Parameter, kind=inspect.Parameter.KEYWORD_ONLY)
-    tail = [keyword(s) for s in wanted] + [
-        keyword(k, default=v) for k, v in {**defaults, **hyper}.items()
-    ]
+    name = name_of(f)
+    stage, *tail = _widened(f, hyper, signals)
     if not isinstance(f, Stateful):
 
         def wrapped(x: Any, **inputs: Any) -> Any:
@@ -246,7 +232,7 @@ def _wrap(
         wrapped.__signature__ = inspect.Signature([stage, *tail])  # pyright: ignore[reportFunctionMemberAccess]
         return wrapped
 
-    memory, state_parameter = f, inspect.signature(f.update).parameters["state"]
+    memory = f
 
     def update(x: Any, state: dict[str, Any], **inputs: Any) -> tuple[Any, dict[str, Any]]:
         kept = [state]
@@ -257,5 +243,62 @@ def _wrap(
 
         return run(call, x, inputs), kept[0]
 
-    update.__signature__ = inspect.Signature([stage, state_parameter, *tail])  # pyright: ignore[reportFunctionMemberAccess]
+    update.__signature__ = inspect.Signature([stage, _STATE, *tail])  # pyright: ignore[reportFunctionMemberAccess]
     return Stateful(memory.init, update, name, {**memory.hyper, **hyper})
+
+
+def _held(f: Intervention, holds: Mapping[str, Hold], known: Contract) -> Stateful:
+    """Let each hyper-parameter move as its :class:`Hold` says; ``known`` has where they start."""
+    starts = {
+        name: known.hyper[name] if hold.start is None else hold.start
+        for name, hold in holds.items()
+    }
+    for name, hold in holds.items():
+        if not isinstance(starts[name], int | float) or starts[name] <= 0:
+            raise ValueError(
+                f"{known.name} needs a value above 0 to start from where {name} is held; got "
+                f"{starts[name]!r}. Give one: Hold({hold.signal!r}, {hold.share}, start=0.1)."
+            )
+    own = contract(f).signals
+    memory = f if isinstance(f, Stateful) else None
+
+    def init() -> dict[str, Any]:
+        inner = memory.init() if memory else {}
+        return {"held": {name: hold.begin() for name, hold in holds.items()}, "inner": inner}
+
+    def update(x: Any, state: dict[str, Any], **inputs: Any) -> tuple[Any, dict[str, Any]]:
+        held = dict(state["held"])
+        given = {k: v for k, v in inputs.items() if k in own or k not in added}
+        for name, hold in holds.items():
+            measured = inputs[hold.signal].detach().mean().item()
+            value, held[name] = hold.follow(
+                held[name], inputs["step"], measured, start=starts[name]
+            )
+            if inputs.get(name, hold) is hold:
+                given[name] = value
+        if memory is None:
+            return f(x, **given), {**state, "held": held}  # pyright: ignore[reportCallIssue]
+        y, inner = memory.update(x, state["inner"], **given)
+        return y, {"held": held, "inner": inner}
+
+    added = ("step", *(hold.signal for hold in holds.values()))
+    stage, *tail = _widened(f, holds, added)
+    update.__signature__ = inspect.Signature([stage, _STATE, *tail])  # pyright: ignore[reportFunctionMemberAccess]
+    return Stateful(init, update, known.name, {**known.hyper, **holds})
+
+
+def _widened(
+    f: Intervention, hyper: Mapping[str, Any], signals: tuple[str, ...]
+) -> list[inspect.Parameter]:
+    """Return the parameters of ``f``, without ``state``, with more signals and other defaults."""
+    stage, *rest = _parameters(f)
+    wanted, defaults = _split(name_of(f), rest)
+    keyword = functools.partial(inspect.Parameter, kind=inspect.Parameter.KEYWORD_ONLY)
+    return [
+        stage,
+        *(keyword(s) for s in dict.fromkeys((*wanted, *signals))),
+        *(keyword(k, default=v) for k, v in {**defaults, **hyper}.items()),
+    ]
+
+
+_STATE = inspect.Parameter("state", inspect.Parameter.POSITIONAL_OR_KEYWORD)

@@ -124,6 +124,7 @@ class Pipeline:
                 y = f(x, **inputs)
             _same_kind(key, x, y)
             self.effects.update(_effect(key, stage, x, y))
+            self.effects.update(_held(key, self.states.get(key, {})))
             x = y
         return x
 
@@ -240,3 +241,8 @@ def _effect(key: str, stage: str, x: Tensor, y: Tensor) -> dict[str, float]:
             names.append("groups_touched_frac")
         values = torch.stack(numbers).tolist()
     return {f"{key}_{name}": value for name, value in zip(names, values, strict=True)}
+
+
+def _held(key: str, state: Mapping[str, Any]) -> dict[str, float]:
+    """Return the strengths that controllers move, in multiples of where they started."""
+    return {f"{key}_{n}_of_start": 1 + held["moved"] for n, held in state.get("held", {}).items()}

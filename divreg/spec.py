@@ -5,7 +5,8 @@ A recipe's ``divreg:`` block has three keys, each optional::
     divreg:
       interventions:                       # null: the preset; []: none, trains as TRL does
         - darling: {floor: 0.1}            # hyper-parameters by name
-        - progrpo: {alpha: {linear: [0.1, 0.3, 100]}}  # from, to, in how many steps
+        - progrpo: {alpha: {linear: [0.1, 0.3, 100]}}  # from, to, in how many steps; or cosine
+        - entropy_bonus: {strength: {hold: [mean_entropy, 0.7]}}  # at this share of the baseline
         - steer: {strength: 0.5}           # half way: blend(), where the method has no such dial
         - my_package.my_module.my_method   # a function of your own
       signals:
@@ -16,6 +17,7 @@ A recipe's ``divreg:`` block has three keys, each optional::
       monitor: {on_collapse: stop}         # CollapseMonitor's arguments; false: no monitor
 """
 
+import dataclasses
 import difflib
 import functools
 import importlib
@@ -23,16 +25,18 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
-from divreg.compose import Intervention, Linear, blend, contract, scheduled
+from divreg.compose import Intervention, blend, contract, scheduled
+from divreg.control import Cosine, Hold, Linear
+
+_SCHEDULES = {"linear": Linear, "cosine": Cosine}
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Settings:
     """What a ``divreg:`` block says: functions where it had names.
 
@@ -42,7 +46,7 @@ class Settings:
     """
 
     interventions: list[Intervention] | None = None
-    signals: dict[str, Any] = field(default_factory=dict)
+    signals: dict[str, Any] = dataclasses.field(default_factory=dict)
     monitor: dict[str, Any] | Literal[False] | None = None
 
 
@@ -250,19 +254,21 @@ def _bind(f: Intervention, given: dict[str, Any]) -> Intervention:
     values = {
         k: read_value(known.name, k, v, default=known.hyper.get(k, 1.0)) for k, v in given.items()
     }
-    dial = values.pop("strength") if blended else 1.0
-    schedules = {k: v for k, v in values.items() if isinstance(v, Linear)}
+    dial: Any = values.pop("strength") if blended else 1.0
+    schedules = {k: v for k, v in values.items() if isinstance(v, (Linear, Cosine, Hold))}
     constants = {k: v for k, v in values.items() if k not in schedules}
     built: Any = functools.partial(f, **constants) if constants else f  # pyright: ignore[reportCallIssue, reportArgumentType]
     if blended:
-        constant = not isinstance(dial, Linear)
+        constant = isinstance(dial, (int, float))
         built = blend(built, dial if constant else 1.0)
+        if isinstance(dial, Hold):  # a method in full is the most there is of it
+            dial = dataclasses.replace(dial, most=max(1.0, 1 / (dial.start or 1.0)))
         schedules |= {} if constant else {"strength": dial}
     return scheduled(built, **schedules) if schedules else built
 
 
 def read_value(who: str, name: str, given: Any, *, default: Any) -> Any:
-    """Check one hyper-parameter against its default, and read ``{linear: [from, to, steps]}``.
+    """Check one hyper-parameter against its default, and read what it may follow instead.
 
     Raises:
         ValueError: If it is of another kind than its default.
@@ -292,15 +298,22 @@ def _number(who: str, name: str, value: Any) -> int | float:
         raise ValueError(f"{who} needs a number for {name}; got {value!r}. {_ASK}") from None
 
 
-def _schedule(who: str, name: str, value: Mapping[str, Any]) -> Linear:
-    points = value.get("linear") if len(value) == 1 else None
-    if not isinstance(points, list) or len(points) != 3:
-        raise ValueError(
-            f"{who} needs a number or a schedule for {name}; got {dict(value)}. "
-            f"Write {name}: {{linear: [from, to, steps]}}."
-        )
-    start, end, steps = (_number(who, name, p) for p in points)
-    return Linear(start, end, int(steps))
+def _schedule(who: str, name: str, value: Mapping[str, Any]) -> Linear | Cosine | Hold:
+    """Read ``{linear: [from, to, steps]}``, ``{cosine: ...}`` or ``{hold: [signal, share, ...]}``.
+
+    What else ``hold`` takes, in this order: see :class:`divreg.control.Hold`.
+    """
+    kind, given = next(iter(value.items())) if len(value) == 1 else (None, None)
+    if isinstance(given, list) and kind == "hold" and 2 <= len(given) <= 6:
+        return Hold(given[0], *(_number(who, name, n) for n in given[1:]))  # pyright: ignore[reportArgumentType]
+    if isinstance(given, list) and kind in _SCHEDULES and len(given) == 3:
+        start, end, steps = (_number(who, name, n) for n in given)
+        return _SCHEDULES[kind](start, end, int(steps))
+    raise ValueError(
+        f"{who} needs a number or a schedule for {name}; got {dict(value)}. Write {name}: "
+        f"{{linear: [from, to, steps]}}, {{cosine: [from, to, steps]}} or "
+        f"{{hold: [mean_entropy, 0.7]}}."
+    )
 
 
 def _correct(value: Any) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 >>> def halve(rewards, *, factor=0.5):
 ...     return rewards * factor
->>> check_laws(halve)
+>>> check_method(halve)
 
 Needs ``hypothesis`` (``pip install "divreg[test]"``). The inputs are those of
 :func:`divreg.signals.example.example`: ties, duplicates, empty texts, groups that are all right,
@@ -31,7 +31,7 @@ Law = Callable[["Subject", "Case"], None]
 
 _GROUPS = ("rewards", "advantages")
 _ROWS = ("token_weights", "loss")
-_PER_TOKEN = ("logprob", "old_logprob", "entropy", "mask", "token_weights")
+_PER_TOKEN = ("logprob", "old_logprob", "ref_logprob", "entropy", "mask", "token_weights")
 _PER_PROMPT_TOKEN = ("prompt_logprob", "prompt_mask")
 
 
@@ -99,7 +99,7 @@ class Subject:
         return dataclasses.replace(self, method=method)
 
 
-def check_laws(
+def check_method(
     method: Intervention,
     *,
     signals: Mapping[str, Callable[..., Any]] | None = None,
@@ -128,7 +128,7 @@ def check_law(
     signals: Mapping[str, Callable[..., Any]] | None = None,
     examples: int = 40,
 ) -> None:
-    """Check one law; see :func:`check_laws`."""
+    """Check one law; see :func:`check_method`."""
     try:
         from hypothesis import HealthCheck, assume, given, settings
     except ModuleNotFoundError:

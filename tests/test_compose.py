@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from divreg.compose import (
-    Linear,
     Stateful,
     blend,
     contract,
@@ -13,6 +12,7 @@ from divreg.compose import (
     is_scheduled,
     scheduled,
 )
+from divreg.control import Linear
 
 
 def damp(rewards, *, partition, factor=0.5):

@@ -46,7 +46,7 @@ def test_every_method_cites_its_source(method):
     ],
 )
 def test_wrapping_a_method_breaks_no_law(wrapped):
-    testing.check_laws(wrapped, examples=8)
+    testing.check_method(wrapped, examples=8)
 
 
 def shape_by_entropy(advantages, *, entropy, mask, alpha=0.4):
@@ -56,7 +56,7 @@ def shape_by_entropy(advantages, *, entropy, mask, alpha=0.4):
 
 @pytest.mark.parametrize("f", [shape_by_entropy, blend(shape_by_entropy, 0.5)])
 def test_advantages_may_gain_a_token_axis(f):
-    testing.check_laws(f, examples=15)
+    testing.check_method(f, examples=15)
 
 
 # Bugs that were made in earnest, or that this literature has released.
@@ -146,6 +146,15 @@ def test_a_planted_bug_is_caught(bug, law):
         testing.check_law(getattr(testing, law), bug)
 
 
+def test_the_message_names_the_method_the_law_and_the_smallest_input():
+    with pytest.raises(AssertionError) as caught:
+        testing.check_method(breaks_ties_by_position)
+    message = str(caught.value)
+    law = "ignores_the_order_of_completions"
+    assert message.startswith(f"breaks_ties_by_position breaks the law '{law}' on Case(p=1, g=2")
+    assert "order [1, 0]: tensor(" in message
+
+
 def test_a_method_without_a_source_is_caught():
     with pytest.raises(AssertionError, match="needs a section `Source:`"):
         testing.cites_its_source(leaks)
@@ -156,7 +165,7 @@ def test_an_unknown_signal_is_named():
         return rewards
 
     with pytest.raises(ValueError, match="Did you mean 'partition'"):
-        testing.check_laws(f)
+        testing.check_method(f)
 
 
 def test_a_signal_of_ones_own_is_computed_from_others():
@@ -166,4 +175,4 @@ def test_a_signal_of_ones_own_is_computed_from_others():
     def novel(advantages, *, worth, strength=0.1):
         return advantages + strength * worth.to(advantages.dtype)
 
-    testing.check_laws(novel, signals={"worth": worth}, examples=8)
+    testing.check_method(novel, signals={"worth": worth}, examples=8)

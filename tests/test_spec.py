@@ -7,6 +7,7 @@ import pytest
 
 from divreg import spec
 from divreg.compose import contract, is_scheduled
+from divreg.control import Hold
 
 
 @pytest.fixture
@@ -61,6 +62,29 @@ def test_a_schedule_runs_from_the_first_value_to_the_second(mine):
     (built,) = spec.methods([{f"{mine}.louder": {"factor": {"linear": [1.0, 3.0, 10]}}}])
     assert is_scheduled(built)
     assert [built(1.0, step=s, boost=1.0) for s in (0, 5, 20)] == [1.0, 2.0, 3.0]
+
+
+def test_a_cosine_is_slow_at_both_ends(mine):
+    (built,) = spec.methods([{f"{mine}.louder": {"factor": {"cosine": [1.0, 3.0, 4]}}}])
+    values = [built(1.0, step=s, boost=1.0) for s in (0, 1, 2, 4, 9)]
+    assert values == pytest.approx([1.0, 2 - 2**-0.5, 2.0, 3.0, 3.0])
+
+
+def test_a_hyper_parameter_can_be_held(mine):
+    (built,) = spec.methods(
+        [{f"{mine}.louder": {"factor": {"hold": ["distinct", 0.7, 1.5, 20, 0.05]}}}]
+    )
+    known = contract(built)
+    assert known.signals == ("step", "distinct")
+    assert known.hyper["factor"] == Hold("distinct", 0.7, start=1.5, baseline=20, pace=0.05)
+    assert not is_scheduled(built)
+
+
+def test_a_held_blend_is_never_more_than_the_method(mine):
+    for start, most in ((), 1.0), ((0.25,), 4.0):
+        hold = {"hold": ["distinct", 0.7, *start]}
+        (built,) = spec.methods([{f"{mine}.louder": {"strength": hold}}])
+        assert contract(built).hyper["strength"].most == most
 
 
 def test_strength_blends_a_method_that_has_no_such_dial(mine):
@@ -134,8 +158,20 @@ MISTAKES = {
     "two in one": ({"interventions": [{"darling": {}, "progrpo": {}}]}, "one dash for each"),
     "no name": ({"interventions": [3]}, "divreg methods"),
     "schedule": (
-        {"interventions": [{"progrpo": {"alpha": {"cosine": [0, 1, 5]}}}]},
+        {"interventions": [{"progrpo": {"alpha": {"quadratic": [0, 1, 5]}}}]},
         r"alpha: \{linear: \[from, to, steps\]\}",
+    ),
+    "hold without a share": (
+        {"interventions": [{"progrpo": {"alpha": {"hold": ["distinct"]}}}]},
+        r"\{hold: \[mean_entropy, 0.7\]\}",
+    ),
+    "hold of tokens": (
+        {"interventions": [{"progrpo": {"alpha": {"hold": ["entropy", 0.7]}}}]},
+        "Use 'mean_entropy' or 'distinct'",
+    ),
+    "hold at nothing": (
+        {"interventions": [{"progrpo": {"alpha": {"hold": ["distinct", 0]}}}]},
+        "a share above 0; got 0",
     ),
     "signal": ({"signals": {"partitoin": "by_answer"}}, "Did you mean 'partition'"),
     "signals is a list": ({"signals": ["partition"]}, "a mapping"),

@@ -17,7 +17,13 @@ from divreg.methods.entropy_advantage import entropy_advantage as entropy_advant
 from divreg.methods.entropy_bonus import entropy_bonus as entropy_bonus
 from divreg.methods.evol_rl import evol_rl as evol_rl
 from divreg.methods.evol_rl import evol_rl_correct as evol_rl_correct
+from divreg.methods.f_grpo import f_grpo as f_grpo
+from divreg.methods.flowrl import flowrl as flowrl
+from divreg.methods.gapo import gapo as gapo
+from divreg.methods.ips import ips as ips
 from divreg.methods.kl_cov import kl_cov as kl_cov
+from divreg.methods.mmr import mmr as mmr
+from divreg.methods.mmr import mmr_fixed as mmr_fixed
 from divreg.methods.outcome_exploration import outcome_exploration as outcome_exploration
 from divreg.methods.outcome_exploration import (
     outcome_exploration_batch as outcome_exploration_batch,
@@ -30,6 +36,7 @@ from divreg.methods.steer import steer as steer
 from divreg.methods.steer import steer_exp as steer_exp
 from divreg.methods.uniqueness import uniqueness as uniqueness
 from divreg.methods.unlikeliness import unlikeliness as unlikeliness
+from divreg.methods.w_reinforce import w_reinforce as w_reinforce
 
 METHODS: dict[str, Callable[..., Any]] = {
     name: f for name, f in list(globals().items()) if inspect.isfunction(f)

@@ -59,8 +59,10 @@ def evol_rl(
     """
     if rewards.shape[-1] == 1:
         return rewards.clone()
-    given, side = _votes(answer, rewards)
-    return _banded(given, side, similarity, alpha).to(rewards.dtype)
+    given, side = _answered(answer, rewards), _majority(answer, rewards)
+    earned = _banded(given, side, similarity, alpha)
+    no_vote = given.sum(dim=-1, keepdim=True) < 2
+    return earned.masked_fill(no_vote, -1).to(rewards.dtype)
 
 
 def evol_rl_correct(
@@ -74,12 +76,13 @@ def evol_rl_correct(
     r"""Put in place of each reward whether it is correct, and novelty within either side of it.
 
     :func:`evol_rl` with labels: the two sides are right and wrong answers instead of the majority
-    and the rest.
+    and the rest. Nobody votes; ``answer`` says who gave one, so that text without an answer earns
+    -1 however novel it is. The only answer of a group counts, there is no vote to fail.
 
     Args:
         rewards: Replaced; their shape and dtype are kept.
         correct: Whether each completion is correct.
-        answer: Extracted answers, nested lists ``(*p, g)`` of str or None.
+        answer: Extracted answers, nested lists ``(*p, g)``; only whether one is None matters.
         similarity: Cosine similarity of each pair; negative ones count as 0.
         alpha: Weight of the mean similarity; the rest is on the largest.
 
@@ -96,26 +99,23 @@ def evol_rl_correct(
     """
     if rewards.shape[-1] == 1:
         return rewards.clone()
-    given, _ = _votes(answer, rewards)
-    return _banded(given, correct, similarity, alpha).to(rewards.dtype)
+    return _banded(_answered(answer, rewards), correct, similarity, alpha).to(rewards.dtype)
 
 
-def _votes(
-    answer: list[Any], like: Float[Tensor, "*p g"]
-) -> tuple[Bool[Tensor, "*p g"], Bool[Tensor, "*p g"]]:
-    """Return who gave an answer, and who gave the one with most votes in the group."""
-    given: list[bool] = []
+def _answered(answer: list[Any], like: Float[Tensor, "*p g"]) -> Bool[Tensor, "*p g"]:
+    """Return who gave an answer."""
+    given = [a is not None for group in _groups(answer) for a in group]
+    return torch.tensor(given, device=like.device).view(like.shape)
+
+
+def _majority(answer: list[Any], like: Float[Tensor, "*p g"]) -> Bool[Tensor, "*p g"]:
+    """Return who gave the answer with most votes in the group."""
     side: list[bool] = []
     for group in _groups(answer):
         votes = Counter(a for a in group if a is not None)
         first = min(votes, key=lambda a: (-votes[a], str(a)), default=None)
-        given += [a is not None for a in group]
         side += [a is not None and a == first for a in group]
-    shape, device = like.shape, like.device
-    return (
-        torch.tensor(given, device=device).view(shape),
-        torch.tensor(side, device=device).view(shape),
-    )
+    return torch.tensor(side, device=like.device).view(like.shape)
 
 
 def _banded(
@@ -140,5 +140,4 @@ def _banded(
         scaled = scaled.masked_fill(members.sum(dim=-1, keepdim=True) == 1, 1)
         within = torch.where(members, scaled, within)
     earned = torch.where(side, 0.5, -1.0) + within / 2
-    no_vote = given.sum(dim=-1, keepdim=True) < 2
-    return earned.masked_fill(~given | no_vote, -1)
+    return earned.masked_fill(~given, -1)

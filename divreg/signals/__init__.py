@@ -10,8 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 from divreg.signals.confidence import confidence as confidence
+from divreg.signals.distinct import distinct as distinct
 from divreg.signals.lengths import lengths as lengths
+from divreg.signals.log_z import log_z as log_z
 from divreg.signals.logratio import logratio as logratio
+from divreg.signals.mean_entropy import mean_entropy as mean_entropy
 from divreg.signals.ngram_similarity import ngram_similarity as ngram_similarity
 from divreg.signals.partition import by_answer as by_answer
 from divreg.signals.partition import by_callable as by_callable
@@ -33,6 +36,7 @@ BASE: dict[str, str] = {
     "embedding": "float (*p, g, d), any unit; needs a configured encoder",
     "logprob": "float (*p, g, t), nats; of the sampling policy, of the current one in the loss",
     "old_logprob": "float (b, t), nats; of the sampling policy, in the loss",
+    "ref_logprob": "float (*p, g, t), nats; of the reference model, not before advantages; GRPO",
     "entropy": "float (*p, g, t), nats; of the next-token distribution, as `logprob`",
     "mask": "bool (*p, g, t); True where a completion has a token",
     "prompt_logprob": "float (*p, g, s), nats; of the prompt's tokens, sampling policy",
@@ -43,5 +47,20 @@ BASE: dict[str, str] = {
 }
 
 SIGNALS: dict[str, Callable[..., Any]] = {
-    f.__name__: f for f in (partition, ngram_similarity, similarity, confidence, logratio, lengths)
+    f.__name__: f
+    for f in (
+        partition,
+        distinct,
+        ngram_similarity,
+        similarity,
+        confidence,
+        mean_entropy,
+        logratio,
+        log_z,
+        lengths,
+    )
 }
+
+# What compares the completions of a group: computed while groups are whole, and sent along with
+# each completion to the stages where rows are shuffled.
+COMPARED = ("partition", "distinct", "ngram_similarity", "similarity", "log_z")

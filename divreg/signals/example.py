@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from divreg.compose import STAGES
-from divreg.signals import SIGNALS
+from divreg.signals import COMPARED, SIGNALS
 
 # A text and the answer in it: equal ones, near-copies, one without an answer, an empty one.
 _TEXTS = (
@@ -89,8 +89,7 @@ def ingredients(stage: str, p: int, g: int, t: int, seed: int) -> dict[str, Any]
     if stage in ("rewards", "advantages"):
         return groups
     # Where rows are shuffled, what compares completions was computed while groups were whole.
-    compared = ("partition", "ngram_similarity", "similarity")
-    groups |= {name: derive(name, groups) for name in compared}
+    groups |= {name: derive(name, groups) for name in COMPARED}
     return _rows(groups, p, g, t, seed)
 
 
@@ -106,6 +105,7 @@ def _groups(p: int, g: int, t: int, seed: int) -> dict[str, Any]:
     rewards = graded if kind == 0 else correct.float()
     prompts = [f"2 + 2 = ? (asked for the {seed}.{i} time)" for i in range(p)]
     logprob, entropy, mask = _tokens(p * g, t, seed)
+    drift = torch.randn(p * g, t, generator=_stream(seed, "ref_logprob")) / 4
     return {
         "rewards": rewards,
         "advantages": _normalised(rewards),
@@ -117,6 +117,7 @@ def _groups(p: int, g: int, t: int, seed: int) -> dict[str, Any]:
         "embedding": torch.stack([torch.stack([_vector(x) for x in group]) for group in texts]),
         "logprob": logprob.view(p, g, t),
         "old_logprob": logprob.view(p, g, t).clone(),
+        "ref_logprob": (logprob + drift).clamp(max=0).view(p, g, t),
         "entropy": entropy.view(p, g, t),
         "mask": mask.view(p, g, t),
         **_prompt_tokens(p, g, seed),

@@ -23,6 +23,7 @@ class InterventionMixin(_seams.OnlineSeams):
 
     always_scores = False  # whether TRL computes old log-probs for every rollout
     token_advantages = True  # whether TRL's loss takes one advantage per token
+    keeps_reference = True  # whether TRL sends the reference model's log-probs with the rows
     config_class: type
 
     def __init__(
@@ -152,6 +153,7 @@ class InterventionMixin(_seams.OnlineSeams):
 
     def _finish_rollout(self, rollout: Rollout, batch: dict[str, Any]) -> None:
         """Run the advantages stage, send signals along with their rows, tell the monitors."""
+        rollout.reference = batch.get("ref_per_token_logps")
         advantages = self.accelerator.gather(batch["advantages"])
         if self.pipeline.acts_on("advantages") and rollout.group > 1:
             adjusted = self.pipeline.apply(

@@ -10,11 +10,13 @@ from torch import Tensor
 
 from divreg.compose import Intervention
 from divreg.pipeline import Pipeline
+from divreg.signals import COMPARED
 from divreg.trainers._rows import ROW_SIGNALS
 
 FORWARD_SIGNALS = frozenset({"logprob", "entropy", "prompt_logprob", "prompt_mask"})
 ROLLOUT_SIGNALS = FORWARD_SIGNALS | frozenset(
     {"prompts", "prompt_id", "texts", "answer", "correct", "embedding", "mask", "step", "boost"}
+    | {"ref_logprob"}
 )
 
 
@@ -26,7 +28,8 @@ class Plan:
         interventions: What the user passed; None means "not said", an empty list means none.
         signals: What the user configured; see ``divreg.signals``.
         trainer: The trainer's class: ``always_scores`` says whether it computes old log-probs for
-            every rollout, ``token_advantages`` whether its loss takes one advantage per token.
+            every rollout, ``token_advantages`` whether its loss takes one advantage per token,
+            ``keeps_reference`` whether rows come with the reference model's log-probs.
 
     Attributes:
         configured: Every signal that the user configured, by name, for the records.
@@ -52,6 +55,7 @@ class Plan:
             )
         chosen = settings.interventions if interventions is None else list(interventions)
         self.args, self.always_scores = args, trainer.always_scores
+        self._keeps_reference = trainer.keeps_reference
         self.preset = chosen is None
         self.idle_preset = self.preset and self._reward_stage_is_off()
         if chosen is None:
@@ -155,7 +159,7 @@ class Plan:
         return f"divreg: {methods}." if methods else None
 
     def _in_rows(self, name: str) -> bool:
-        return self.pipeline.ingredients([name]) <= ROW_SIGNALS
+        return name not in COMPARED and self.pipeline.ingredients([name]) <= ROW_SIGNALS
 
     def _all_ingredients(self) -> set[str]:
         return self.pipeline.ingredients(
@@ -210,6 +214,8 @@ class Plan:
                 "optimizer step. Use num_iterations=2, or steps_per_generation larger than "
                 "gradient_accumulation_steps."
             )
+        if name == "ref_logprob" and (reason := self._no_reference(stage)):
+            return reason
         if in_rows or name in self.pipeline.recipes:
             return None
         if name == "correct":
@@ -226,6 +232,16 @@ class Plan:
             return None
         known = sorted({*ROLLOUT_SIGNALS, *ROW_SIGNALS, *self.pipeline.recipes})
         return f"which nobody computes. {_suggest(name, known)}"
+
+    def _no_reference(self, stage: str) -> str | None:
+        """Say why the reference model's log-probs cannot be had at a stage."""
+        if not self._keeps_reference:
+            return "which RLOO keeps to itself. Use DiverseGRPOTrainer."
+        if not self.args.beta:
+            return "which needs a reference model; got beta=0. Use beta=0.001."
+        if stage == "rewards":
+            return "which comes after the rewards. Write a method of the advantages or loss stage."
+        return None
 
 
 def preset() -> list[Intervention]:

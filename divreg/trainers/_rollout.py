@@ -44,6 +44,7 @@ class Rollout:
         )
         self.signals = Signals(self.sources(), trainer.pipeline.recipes)
         self._scores: dict[str, Tensor] = {}
+        self.reference: Tensor | None = None  # this process's rows, once TRL has scored them
 
     @property
     def mode(self) -> str:
@@ -81,6 +82,7 @@ class Rollout:
             "mask": self._mask,
             "logprob": lambda: self._score("logprob"),
             "entropy": lambda: self._score("entropy"),
+            "ref_logprob": self._ref_logprob,
             "prompt_logprob": lambda: self._score("prompt_logprob"),
             "prompt_mask": lambda: self._score("prompt_mask"),
             "step": lambda: trainer.state.global_step,
@@ -136,6 +138,12 @@ class Rollout:
     def _mask(self) -> Tensor:
         columns = torch.arange(int(self.lengths.max()), device=self.lengths.device)
         return self.grouped(columns < self.lengths[:, None])
+
+    def _ref_logprob(self) -> Tensor:
+        assert self.reference is not None
+        columns = max(len(ids) for ids in self.local_ids)
+        own = {"ref_logprob": self.reference[:, :columns].float()}
+        return self.grouped(self._gathered(own)["ref_logprob"])
 
     def _score(self, name: str) -> Tensor:
         if name not in self._scores:

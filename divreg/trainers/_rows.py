@@ -8,11 +8,12 @@ import torch
 from accelerate.utils import gather_object
 from torch import Tensor
 
+from divreg.control import MEASURES
 from divreg.pipeline import Signals
 from divreg.trainers._seams import ScaleGradient
 
 ROW_SIGNALS = frozenset(
-    {"logprob", "old_logprob", "entropy", "advantages", "mask", "step", "boost"}
+    {"logprob", "old_logprob", "ref_logprob", "entropy", "advantages", "mask", "step", "boost"}
 )
 CARRIED = "divreg_"  # keys of the rollout's dict that travel with their row through TRL's shuffle
 
@@ -40,7 +41,7 @@ class Rows:
         pipeline = self.trainer.pipeline
         if not pipeline.acts_on("token_weights"):
             return None
-        everyone = Signals(self._sources(self._everyone), pipeline.recipes)
+        everyone = self._of_everyone()
         ones = torch.ones_like(everyone["logprob"])
         weights = pipeline.apply("token_weights", ones, everyone, learn=self.trainer.model.training)
         b = len(self.mask)
@@ -57,7 +58,10 @@ class Rows:
             return loss
         divided = trainer.loss_is_scaled_for_ga and trainer.model.training
         parts = trainer.current_gradient_accumulation_steps if divided else 1
-        signals = Signals(self._sources(lambda x: x, detach=False), trainer.pipeline.recipes)
+        sources = self._sources(lambda x: x, detach=False)
+        everyone = self._of_everyone()  # what is measured is the same on every process
+        measured = {name: functools.partial(everyone.__getitem__, name) for name in MEASURES}
+        signals = Signals({**sources, **measured}, trainer.pipeline.recipes)
         changed = trainer.pipeline.apply(
             "loss", loss * parts, signals, learn=trainer.model.training
         )
@@ -105,6 +109,8 @@ class Rows:
             "advantages": advantages,
             "mask": self.mask,
         }
+        if (reference := self.inputs.get("ref_per_token_logps")) is not None:
+            rows["ref_logprob"] = reference
         for key, value in self.inputs.items():
             if key.startswith(CARRIED):
                 rows[key.removeprefix(CARRIED)] = value
@@ -113,6 +119,10 @@ class Rows:
         sources["step"] = lambda: trainer.state.global_step
         sources["boost"] = lambda: trainer.pipeline.boost
         return sources
+
+    def _of_everyone(self) -> Signals:
+        """Return the signals of all processes' rows, without gradient."""
+        return Signals(self._sources(self._everyone), self.trainer.pipeline.recipes)
 
     def _everyone(self, x: Any) -> Any:
         """Gather rows over processes, padded to the longest: weights are decided together."""

@@ -43,3 +43,4 @@ class DiverseRLOOTrainer(InterventionMixin, RLOOTrainer):  # pyright: ignore[rep
     config_class: type[Any] = DiverseRLOOConfig
     always_scores = True
     token_advantages = False
+    keeps_reference = False

@@ -46,3 +46,11 @@ def test_a_right_answer_that_is_none_is_no_answer():
     alike, right = similarity(embedding=torch.tensor(FOUR)), torch.ones(4, dtype=torch.bool)
     words = {"answer": [None, "a", "a", "a"], "similarity": alike}
     assert evol_rl_correct(torch.zeros(4), correct=right, **words)[0] == -1
+
+
+def test_with_labels_nobody_votes():
+    right, alike = torch.tensor([True, False]), torch.eye(2)
+    words = {"correct": right, "similarity": alike}
+    close(evol_rl_correct(torch.zeros(2), answer=["a", None], **words), [1.0, -1.0])
+    close(evol_rl_correct(torch.zeros(2), answer=["a", "b"], **words), [1.0, -0.5])
+    close(evol_rl_correct(torch.zeros(2), answer=["a", "a"], **words), [1.0, -0.5])

@@ -2,7 +2,7 @@ import inspect
 import pkgutil
 
 from divreg import signals
-from divreg.signals import BASE, SIGNALS
+from divreg.signals import BASE, COMPARED, SIGNALS
 
 
 def test_every_file_is_registered_under_its_name():
@@ -12,6 +12,10 @@ def test_every_file_is_registered_under_its_name():
 
 def test_a_signal_is_either_supplied_or_computed():
     assert not set(BASE) & set(SIGNALS)
+
+
+def test_what_compares_completions_is_computed():
+    assert set(COMPARED) <= set(SIGNALS)
 
 
 def test_every_signal_is_made_of_known_ones():

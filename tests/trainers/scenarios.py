@@ -43,8 +43,8 @@ def letters(texts):
 
 
 def interventions(names):
-    """Build interventions from names; None and [] mean what they mean to the trainers."""
-    from divreg import methods, signals
+    """Build interventions from names, or what a recipe would say; None and [] as in trainers."""
+    from divreg import methods, signals, spec
 
     bound = {
         "steer": {"w_min": 0.5, "w_max": 1.5},
@@ -52,7 +52,12 @@ def interventions(names):
     }
     chosen = None
     if names is not None:
-        chosen = [functools.partial(getattr(methods, n), **bound.get(n, {})) for n in names]
+        chosen = [
+            functools.partial(getattr(methods, n), **bound.get(n, {}))
+            if isinstance(n, str)
+            else spec.methods([n])[0]
+            for n in names
+        ]
     return chosen, {"answer": answer, "partition": signals.by_answer, "embedding": letters}
 
 
@@ -149,6 +154,8 @@ def _rollout_keeper():
 
 def run(folder, scenario, output_dir):
     """Train one scenario; return a digest of the weights and everything that was logged."""
+    from accelerate.utils import gather_object
+
     trainer = build(folder, scenario, output_dir)
     trainer.train(resume_from_checkpoint=scenario.get("resume"))
     if scenario.get("evaluate"):
@@ -161,6 +168,7 @@ def run(folder, scenario, output_dir):
         for row in trainer.state.log_history
     ]
     pipeline = getattr(trainer, "pipeline", None)
+    state = pipeline.state_dict() if pipeline is not None else None
     return {
         "digest": digest.hexdigest(),
         "logs": logs,
@@ -169,7 +177,8 @@ def run(folder, scenario, output_dir):
         "sharded": any(getattr(p, "ds_id", None) is not None for p in trainer.model.parameters())
         and all(p.numel() == 0 for p in trainer.model.parameters()),
         "rollouts": getattr(trainer, "kept_rollouts", None),
-        "state": pipeline.state_dict() if pipeline is not None else None,
+        "state": state,
+        "states": gather_object([state]),  # of every process
     }
 
 

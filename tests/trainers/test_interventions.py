@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 
-from divreg import Linear, Stateful, scheduled
+from divreg import Linear, Stateful, methods, scheduled
 from divreg.compose import contract
 
 CONFIG = {
@@ -219,6 +219,58 @@ def test_signals_of_completions_travel_with_their_row(build):
 
     trainer = build([by_length, check], steps_per_generation=2, gradient_accumulation_steps=2)
     trainer.train()
+
+
+def test_flowrl_takes_the_place_of_the_loss(build):
+    """From what TRL sends with the rows; the groups, which it shuffled, are found by their Z."""
+    trainer = build([methods.flowrl], beta=0.1, steps_per_generation=2)
+    move(trainer)  # away from the reference
+    inputs = rollout(trainer)
+    move(trainer)  # and away from what sampled
+    loss, ours = gradient(trainer, inputs)
+
+    mask = inputs["completion_mask"]
+    ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], 1)
+    attention = torch.cat([inputs["prompt_mask"], mask], 1)
+    trainer.model.zero_grad()
+    score = trainer._get_per_token_logps_and_entropies
+    logps = score(trainer.model, ids, attention, mask.shape[1])[0]
+
+    def mean(x):
+        return (x * mask).sum(1) / mask.sum(1)
+
+    old, ref = inputs["old_per_token_logps"], inputs["ref_per_token_logps"]
+    log_z = inputs["divreg_log_z"]
+    residual = log_z + mean(logps) - 15 * inputs["advantages"] - mean(ref)
+    weight = torch.exp(((logps - old) * mask).sum(1)).clamp(0.8, 1.2).detach()
+    expected = (weight * residual**2).mean()
+    expected.backward()
+    parts = [p.grad.flatten() for p in trainer.model.parameters() if p.grad is not None]
+    close(loss, expected.detach())
+    assert (ours - torch.cat(parts)).norm() < 1e-5 * ours.norm()
+
+    batches = trainer._buffered_inputs
+    found, gaps = (
+        torch.cat([b["divreg_log_z"] for b in batches]),
+        torch.cat([gap(b) for b in batches]),
+    )
+    for z in found.unique():
+        assert (found == z).sum() == 4
+        torch.testing.assert_close(gaps[found == z].mean(), z, rtol=1e-3, atol=1e-6)
+
+
+def move(trainer):
+    """Change every weight a little."""
+    with torch.no_grad():
+        for parameter in trainer.model.parameters():
+            parameter.add_(0.01 * torch.randn_like(parameter))
+
+
+def gap(rows):
+    """Mean over each row's tokens of reference minus sampling policy."""
+    mask = rows["completion_mask"]
+    gaps = rows["ref_per_token_logps"] - rows["old_per_token_logps"]
+    return (gaps * mask).sum(1) / mask.sum(1)
 
 
 def test_memory_continues_after_a_resume(build, tmp_path):

@@ -8,6 +8,8 @@ import pytest
 from divreg.methods import METHODS
 
 ARGS = {"num_iterations": 2, "max_steps": 2}  # kl_cov needs data that is not strictly on-policy
+MORE = {"flowrl": {"beta": 0.001}}  # what a method asks of the config
+GRPO_ONLY = {"flowrl"}  # RLOO keeps the reference model's log-probs to itself
 SURE = {"clip_cov": {"low": 0.0}, "pass_at_k": {"k": 2}}  # so that they act on a random model
 
 
@@ -15,10 +17,10 @@ SURE = {"clip_cov": {"low": 0.0}, "pass_at_k": {"k": 2}}  # so that they act on 
 def digest(train, scenarios, monkeypatch):
     """``digest(trainer, method)``: the weights after training, whose losses were finite."""
 
-    def go(trainer, chosen):
+    def go(trainer, chosen, **more):
         _, told = scenarios.interventions(None)
         monkeypatch.setattr(scenarios, "interventions", lambda _: (chosen, told))
-        result = train(f"Diverse{trainer}Trainer", args=ARGS)
+        result = train(f"Diverse{trainer}Trainer", args={**ARGS, **more})
         losses = [row["loss"] for row in result["logs"] if "loss" in row]
         assert len(losses) == 2
         assert all(map(math.isfinite, losses))
@@ -31,4 +33,9 @@ def digest(train, scenarios, monkeypatch):
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_trains(name, trainer, digest):
     bound = functools.partial(METHODS[name], **SURE.get(name, {}))
-    assert digest(trainer, [bound]) != digest(trainer, [])
+    more = MORE.get(name, {})
+    if trainer == "RLOO" and name in GRPO_ONLY:
+        with pytest.raises(ValueError, match="Use DiverseGRPOTrainer"):
+            digest(trainer, [bound], **more)
+    else:
+        assert digest(trainer, [bound], **more) != digest(trainer, [], **more)

@@ -40,7 +40,7 @@ def test_groups_across_processes_get_the_advantages_of_one_process(two, scaled, 
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
-GROUPED = ["rarity", "dra", "dqo", "evol_rl", "uniqueness"]
+GROUPED = ["rarity", "ips", "dra", "mmr", "dqo", "evol_rl", "uniqueness"]
 
 
 @pytest.fixture(scope="module")

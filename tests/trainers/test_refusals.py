@@ -39,6 +39,10 @@ def ratio(token_weights, *, logratio):
     return token_weights * torch.exp(-logratio.abs())
 
 
+def anchored(rewards, *, ref_logprob):
+    return rewards + 0 * ref_logprob.sum(-1)
+
+
 def no_stage(scores):
     return scores
 
@@ -62,6 +66,16 @@ REFUSED = {
     ),
     "a ratio on strictly on-policy data": ([ratio], {}, r"Use num_iterations=2"),
     "a method that is inert there": ([methods.kl_cov], {}, r"kl_cov needs .*Use num_iterations=2"),
+    "a reference model that is not there": (
+        [methods.flowrl],
+        {},
+        r"flowrl needs the signal '.*', which needs a reference model; got beta=0. Use beta=0.001",
+    ),
+    "the reference model before the rewards": (
+        [anchored],
+        {"beta": 0.1},
+        r"which comes after the rewards\. Write a method of the advantages or loss stage",
+    ),
     "groups too small for a method": (
         [functools.partial(methods.pass_at_k, k=8)],
         {},
