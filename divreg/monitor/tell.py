@@ -50,10 +50,13 @@ def _send(name: str, tracker: object, alert: Alert, level: str) -> None:
         tracker.run.alert(title=alert.message[:64], text="\n".join(alert.lines()), level=level)  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def run_facts(trainer: Any, reader: Reader, settings: Mapping[str, Any]) -> dict[str, Any]:
+def run_facts(
+    trainer: Any, reader: Reader, settings: Mapping[str, Any], formats: Any = None
+) -> dict[str, Any]:
     """Describe a run for its records: trainer, versions, settings, what counts as the same.
 
-    ``settings`` are the detector's: a report judges the run by them again.
+    ``settings`` are the detector's: a report judges the run by them again. ``formats`` says what
+    tells formats apart.
     """
     pipeline = getattr(trainer, "pipeline", None)
     return {
@@ -65,6 +68,7 @@ def run_facts(trainer: Any, reader: Reader, settings: Mapping[str, Any]) -> dict
         "equivalence": reader.equivalence,
         "correct": reader.describe_correct(),
         "encoder": None,
+        "formats": formats,
         "monitor": dict(settings),
     }
 
