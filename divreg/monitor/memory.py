@@ -38,7 +38,8 @@ class Memory:
     """
 
     def __init__(self, formats: Any = None, baseline_steps: int = 10):
-        self.formats = None if formats in (None, False) else Formats(formats, baseline_steps)
+        off = formats is None or formats is False
+        self.formats = None if off else Formats(formats, baseline_steps)
         self.explored = Explored()
 
     def describe_formats(self) -> Any:
