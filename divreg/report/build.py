@@ -12,11 +12,13 @@ from divreg.report.collapsed import collapsed_groups
 from divreg.report.decomposition import decompose
 from divreg.report.heatmap import heatmap
 from divreg.report.numbers import (
+    FAMILIES,
     QUANTITIES,
     Windows,
     changes_of,
     k_of,
     label_of,
+    quantity_of,
     series_of,
     shown,
     unit_of,
@@ -243,10 +245,10 @@ def _cautions(runs: list[dict[str, Any]]) -> list[str]:
 
 
 def _definitions(runs: list[dict[str, Any]]) -> list[dict[str, str]]:
-    used = {key for run in runs for key in run["series"]}
+    used = {q.key for run in runs for key in run["series"] if (q := quantity_of(key))}
     return [
         {"key": q.key, "name": q.name, "unit": q.unit, "formula": q.formula, "source": q.source}
-        for q in QUANTITIES.values()
+        for q in [*QUANTITIES.values(), *FAMILIES.values()]
         if q.key in used
     ]
 
