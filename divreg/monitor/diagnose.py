@@ -125,7 +125,7 @@ def explain(
     message, why = getattr(story, kind)()
     gaps = missing(series)
     if gaps:
-        why += f"; not known: {', '.join(gaps)}"
+        why = "; ".join(filter(None, (why, f"not known: {', '.join(gaps)}")))
     return {
         "message": message,
         "why": why,

@@ -95,6 +95,7 @@ def _run(history: History, name: str) -> dict[str, Any]:
         "heatmap": heatmap(history),
         "collapsed": collapsed_groups(history, windows),
         "wording": wording(history, windows),
+        "explored": _explored(history),
         "effects": _effects(history, windows),
     }
 
@@ -154,6 +155,20 @@ def _zero_variance(history: History) -> dict[str, Any] | None:
     seen = {cause for row in rows for cause in row}
     order = [c for c in CAUSES if c in seen] + sorted(seen - CAUSES.keys())
     return {"steps": steps, "shares": {c: [row.get(c, 0.0) for row in rows] for c in order}}
+
+
+def _explored(history: History) -> dict[str, Any] | None:
+    """How many different answers the prompts had had when they were last seen: the spread."""
+    last: dict[str, int] = {}
+    for row in history.judged:
+        groups = row.get("groups") or {}
+        counts = zip(groups.get("prompt_id") or (), groups.get("explored") or (), strict=False)
+        last |= {prompt: count for prompt, count in counts if isinstance(count, int)}
+    if not last:
+        return None
+    counts = sorted(last.values())
+    middle = counts[len(counts) // 2]
+    return {"prompts": len(counts), "least": counts[0], "median": middle, "most": counts[-1]}
 
 
 def _effects(history: History, windows: Windows | None) -> list[dict[str, Any]]:

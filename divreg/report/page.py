@@ -219,7 +219,17 @@ def _one(
         lines[0].label = ""
     top = 1.0 if unit == "probability" or key == "distinct_ngrams" else None
     caption = _CAPTIONS.get(key, "")
+    if key == "explored_answers":
+        caption = " ".join([caption, *filter(None, (_spread(run, len(runs) > 1) for run in runs))])
     return [line_chart(f"chart-{key}", title, unit, lines, marks, span, caption=caption, top=top)]
+
+
+def _spread(run: dict[str, Any], named: bool) -> str:
+    """Say how unequally the prompts were explored."""
+    if not (e := run["explored"]):
+        return ""
+    who = f"{run['name']}, {e['prompts']} prompts" if named else f"{e['prompts']} prompts"
+    return f"At the end ({who}): {e['least']} to {e['most']}, median {e['median']}."
 
 
 def _pass(runs: list[dict[str, Any]], marks: Marks, span: tuple[int, int]) -> list[Chart]:

@@ -438,7 +438,8 @@ def formatted(path, names, steps=40, settings=None):
             signals = {"distinct_classes": 5.0, "distinct_frac": 0.6, "entropy": 1.0, **shares}
             signals |= {"explored_answers": 5 + step / 10, "new_answers": 1 / step}
             signals |= {"answer_entropy_nats": 1.5, "format_top_frac": top}
-            recorder.event("step", step=step, mode="train", signals=signals, groups={})
+            groups = {"prompt_id": ["a", "b", "c"], "explored": [3, step, None]}
+            recorder.event("step", step=step, mode="train", signals=signals, groups=groups)
             for alert in detector.update(step, signals):
                 recorder.event("alert", **alert.as_event())
     return path
@@ -456,6 +457,7 @@ def test_formats_and_exploration_have_charts_and_a_takeover_is_told(tmp_path):
     for title in ("Formats", "Answers explored per prompt", "New answers per prompt"):
         assert f"<h3>{title}</h3>" in html
     assert "<h3>Answer entropy</h3>" in html
+    assert "At the end (2 prompts): 3 to 40, median 40." in html
     assert "def: .34 to .97; text: .66 to .03." in html
     assert "else text. def: def" in html
     assert 'class="swatch cause-f1"' in html
