@@ -347,6 +347,25 @@ def test_a_diverse_trainer_binds_it_and_every_rollout_is_seen(make_diverse):
     assert events(trainer)[0]["trainer"] == "DiverseGRPOTrainer"
 
 
+def test_a_config_that_names_formats_has_them_followed(
+    make_tiny_model, tiny_tokenizer, tiny_dataset, grpo_arguments
+):
+    import divreg
+
+    block = {"interventions": [], "monitor": {"formats": STARTS}}
+    trainer = divreg.DiverseGRPOTrainer(
+        make_tiny_model(),
+        reward_funcs=letters,
+        args=divreg.DiverseGRPOConfig(**{**grpo_arguments, "max_steps": 1}, divreg=block),
+        train_dataset=tiny_dataset,
+        processing_class=tiny_tokenizer,
+    )
+    trainer.train()
+    logged = said(trainer, "diversity/")
+    assert "diversity/format_share_letter" in logged
+    assert logged["diversity/new_answers"] == logged["diversity/explored_answers"]
+
+
 def test_intervening_moves_a_scheduled_strength_and_writes_it_down(make_diverse):
     import divreg
 
