@@ -49,7 +49,8 @@ class CollapseMonitor(TrainerCallback, ExportableState):
             ``"intervene"`` doubles the scheduled strengths of a Diverse trainer, up to four times.
         correct: ``{"reward": NAME, "at_least": X}`` or a function ``(prompt, completion) -> bool``.
             By default the only reward function, while it returns nothing but 0 and 1.
-        answer: A function from text to the extracted answer: equal answers are one class.
+        answer: A function from text to the extracted answer: equal answers are one class, and are
+            known again at a later step; without it short texts are. See `divreg.monitor.memory`.
         partition: A function of `divreg.signals` that reads ``texts`` or ``answer``. By default
             equal short texts, or long ones that overlap, are one class.
         formats: Regular expressions by name, or a function from text to a name, that tell the

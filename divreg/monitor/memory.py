@@ -1,6 +1,7 @@
 """What a monitor remembers across steps: which answers a prompt has had, and the first formats.
 
-numpy is not needed; the state is plain JSON, and the same on every process.
+The state is plain JSON and the same on every process. It is bounded, see :class:`Explored`, and
+saved with every checkpoint.
 """
 
 from collections import Counter
