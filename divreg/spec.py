@@ -14,7 +14,9 @@ A recipe's ``divreg:`` block has three keys, each optional::
         answer: my_package.answers.boxed   # a function: text -> answer or None
         partition: by_answer               # or {by_pairs: {classifier: NAME, threshold: 0.1}}
         embedding: {encoder: all-MiniLM-L6-v2}       # or {endpoint: URL, model: NAME}
-      monitor: {on_collapse: stop}         # CollapseMonitor's arguments; false: no monitor
+      monitor:                             # CollapseMonitor's arguments; false: no monitor
+        on_collapse: stop
+        formats: {code: '```', boxed: 'boxed'}  # expressions; true: code or text; or a function
 """
 
 import dataclasses
@@ -423,6 +425,7 @@ def _monitor(value: Any) -> dict[str, Any] | Literal[False] | None:
             "Write `monitor: true` or `monitor: {on_collapse: stop}`."
         )
     from divreg.monitor.callback import CollapseMonitor
+    from divreg.monitor.memory import Memory
 
     known = set(inspect.signature(CollapseMonitor).parameters) - {"trainer"}
     settings = dict(value)
@@ -430,6 +433,9 @@ def _monitor(value: Any) -> dict[str, Any] | Literal[False] | None:
         if key not in known:
             raise ValueError(unknown("monitor", "setting", key, known))
     described = {k: v for k, v in settings.items() if k in ("correct", "answer", "partition")}
+    if isinstance(settings.get("formats"), str):
+        settings["formats"] = named(settings["formats"], "formats")
+    Memory(settings.get("formats"))  # refuses what cannot name a format
     return {**settings, **signals(described)}
 
 

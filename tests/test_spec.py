@@ -143,6 +143,15 @@ def test_monitor_is_off_on_or_configured():
     assert spec.load({"monitor": {"on_collapse": "stop"}}).monitor == {"on_collapse": "stop"}
 
 
+def test_formats_are_expressions_a_switch_or_a_function(mine, tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text("divreg:\n  monitor: {formats: {code: '```', boxed: '\\\\boxed'}}\n")
+    assert spec.load(path).monitor == {"formats": {"code": "```", "boxed": r"\\boxed"}}
+    assert spec.load({"monitor": {"formats": True}}).monitor == {"formats": True}
+    own = spec.load({"monitor": {"formats": f"{mine}.boxed"}}).monitor
+    assert callable(own["formats"])
+
+
 MISTAKES = {
     "block key": ({"intervention": []}, "Did you mean 'interventions'"),
     "no list": ({"interventions": {"darling": {}}}, "a dash"),
@@ -189,6 +198,10 @@ MISTAKES = {
     "answer has no dot": ({"signals": {"answer": "boxed"}}, "dotted path"),
     "embedding": ({"signals": {"embedding": {"encodr": "x"}}}, "Did you mean 'encoder'"),
     "monitor": ({"monitor": {"on_colapse": "stop"}}, "Did you mean 'on_collapse'"),
+    "formats": ({"monitor": {"formats": ["def"]}}, "by name, or a function"),
+    "formats' expression": ({"monitor": {"formats": {"code": "("}}}, "Escape what is meant"),
+    "formats' value": ({"monitor": {"formats": {"code": 3}}}, "for 'code'; got 3"),
+    "formats is a word": ({"monitor": {"formats": "code"}}, "dotted path"),
     "monitor is a word": ({"monitor": "yes please"}, "monitor: true"),
 }
 

@@ -1,4 +1,4 @@
-"""Entropy of the shares of the classes in a group."""
+"""Entropy of the shares of the classes in a group: plug-in, and corrected for small groups."""
 
 import math
 from collections import Counter
@@ -19,3 +19,26 @@ def answer_entropy_nats(classes: Sequence[Hashable]) -> float:
     """
     sizes = Counter(classes).values()
     return sum(size / len(classes) * math.log(len(classes) / size) for size in sizes)
+
+
+def answer_entropy_mm_nats(classes: Sequence[Hashable]) -> float:
+    r"""Measure the same, corrected to first order for how few completions a group has.
+
+    .. math:: H_{plug-in} + (S - 1) / (2 g)
+
+    for ``S`` classes among ``g`` completions. In nats; groups of different sizes can be compared
+    while most classes were seen more than once. Where nearly every completion is a class of its
+    own no correction helps: there it may even exceed ``log(g)``. No completions: 0.
+
+    Args:
+        classes: One class, or answer, per completion.
+
+    Source:
+        Miller, Note on the bias of information estimates, 1955.
+
+    >>> round(answer_entropy_mm_nats([0, 0, 1, 1]), 6)
+    0.818147
+    """
+    if not classes:
+        return 0.0
+    return answer_entropy_nats(classes) + (len(set(classes)) - 1) / (2 * len(classes))

@@ -16,6 +16,7 @@ from transformers.trainer_callback import ExportableState
 
 from divreg.compose import is_scheduled
 from divreg.monitor.detect import Alert, Detector
+from divreg.monitor.memory import Memory
 from divreg.monitor.observe import Batch, Observation, merged, observe
 from divreg.monitor.reading import Reader
 from divreg.monitor.tell import run_facts, tell
@@ -48,9 +49,13 @@ class CollapseMonitor(TrainerCallback, ExportableState):
             ``"intervene"`` doubles the scheduled strengths of a Diverse trainer, up to four times.
         correct: ``{"reward": NAME, "at_least": X}`` or a function ``(prompt, completion) -> bool``.
             By default the only reward function, while it returns nothing but 0 and 1.
-        answer: A function from text to the extracted answer: equal answers are one class.
+        answer: A function from text to the extracted answer: equal answers are one class, and are
+            known again at a later step; without it short texts are. See `divreg.monitor.memory`.
         partition: A function of `divreg.signals` that reads ``texts`` or ``answer``. By default
             equal short texts, or long ones that overlap, are one class.
+        formats: Regular expressions by name, or a function from text to a name, that tell the
+            formats of completions apart; True: code or text, by the markers of the Echo Chamber
+            paper. By default nobody looks.
         probe_prompts: What to sample where there are no rollouts (SFT, DPO): texts or messages.
         probe_every: Optimizer steps between two samplings.
         probe_samples: Completions per probe prompt.
@@ -72,6 +77,7 @@ class CollapseMonitor(TrainerCallback, ExportableState):
         correct: Mapping[str, Any] | Callable[[str, str], bool] | None = None,
         answer: Callable[[str], str | None] | None = None,
         partition: Callable[..., Any] | None = None,
+        formats: Mapping[str, str] | Callable[[str], str] | bool | None = None,
         probe_prompts: Sequence[Any] | None = None,
         probe_every: int = 50,
         probe_samples: int = 8,
@@ -95,6 +101,7 @@ class CollapseMonitor(TrainerCallback, ExportableState):
         self.probe_tokens = probe_tokens
         self._settings = {"reference": reference, **(thresholds or {})}
         self.detector = Detector(on_probes=probe_prompts is not None, **self._settings)
+        self.memory = Memory(formats, self.detector.settings.baseline_steps)
         self.trainer: Any = None
         self.recorder: Recorder | None = None
         self.alerts: list[Alert] = []
@@ -144,9 +151,11 @@ class CollapseMonitor(TrainerCallback, ExportableState):
         if batch is self._last_batch:  # transformers may have bound a copy of this monitor
             return
         self._last_batch = batch
-        self._pending[mode].append(observe(self.reader.judged(batch)))
+        seen = observe(self.reader.judged(batch))
         if mode == "eval":
-            self._log_means(self._pending["eval"][-1].signals)
+            self._evaluated(seen)
+        else:
+            self._pending["train"].append(seen)
 
     def on_effects(self, effects: Mapping[str, float]) -> None:
         """Take in what the interventions of a Diverse trainer did; recorded with the step."""
@@ -159,6 +168,7 @@ class CollapseMonitor(TrainerCallback, ExportableState):
             "unseen": self.unseen,
             "alerts": self._alert_count,
             "binary": self.reader.binary,
+            "memory": self.memory.state_dict(),
         }
         return {"args": {}, "attributes": {"saved": saved}}
 
@@ -173,6 +183,7 @@ class CollapseMonitor(TrainerCallback, ExportableState):
         self.detector.load_state_dict(value["detector"])
         self.unseen, self._alert_count = value["unseen"], value["alerts"]
         self.reader.binary = value["binary"]
+        self.memory.load_state_dict(value["memory"])
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
         """Restore what a checkpoint kept, open the records, sample the probes of step 0."""
@@ -190,7 +201,7 @@ class CollapseMonitor(TrainerCallback, ExportableState):
         state.stateful_callbacks.setdefault(type(self).__name__, self.state())
         self.recorder = Recorder(
             args.output_dir,
-            run_facts(self.trainer, self.reader, self._settings),
+            run_facts(self.trainer, self.reader, self._settings, self.memory.describe_formats()),
             enabled=state.is_world_process_zero,
             resume_step=resumed,
         )
@@ -219,8 +230,7 @@ class CollapseMonitor(TrainerCallback, ExportableState):
             newest=args.per_device_eval_batch_size * trainer.accelerator.num_processes,
         )
         if batch is not None:
-            self._pending["eval"].append(observe(batch))
-            self._log_means(self._pending["eval"][-1].signals)
+            self._evaluated(observe(batch))
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
         """Record the evaluation's rollouts, marked as such; they are no evidence of collapse."""
@@ -278,6 +288,7 @@ class CollapseMonitor(TrainerCallback, ExportableState):
             return []
         joined = merged(seen)
         joined.signals = {**evidence, **joined.signals}
+        self.memory.study(joined)
         self._log_means({k: v for k, v in joined.signals.items() if k not in READ})
         found = self.detector.update(step, joined.signals)
         self._record(step, "train", joined, completions=record)
@@ -297,11 +308,18 @@ class CollapseMonitor(TrainerCallback, ExportableState):
         entropy = said.pop("entropy")
         seen = observe(self.reader.judged(Batch(group_size=self.probe_samples, **said)))
         seen.signals["entropy"] = entropy
+        self.memory.study(seen)
         if step:
             self._log_means({**seen.signals, "probe_entropy_nats": entropy})
         found = self.detector.update(step, seen.signals)
         self._record(step, "probe", seen, completions=record)
         return found
+
+    def _evaluated(self, seen: Observation) -> None:
+        """Keep what an evaluation shows until it ends; nothing is learned from it."""
+        self.memory.glance(seen)
+        self._pending["eval"].append(seen)
+        self._log_means(seen.signals)
 
     def _act(self, found: list[Alert], step: int, control: Any) -> None:
         """Tell the user, and do what ``on_collapse`` says: the same on every process."""

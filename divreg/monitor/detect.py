@@ -13,8 +13,16 @@ from typing import Any
 
 from divreg.monitor import diagnose
 
-HEALTH = {"narrowing": 1, "saturated": 1, "stalled": 1, "exploding": 2, "collapsed": 2}
-LEVELS = {"narrowing": "warning", "saturated": "warning", "stalled": "warning"}
+HEALTH = {  # of a run with this alert; 2 for a kind that is not named
+    "one_format": 0,
+    "narrowing": 1,
+    "saturated": 1,
+    "stalled": 1,
+    "exploding": 2,
+    "collapsed": 2,
+}
+_WARNINGS = ("one_format", "narrowing", "saturated", "stalled")
+LEVELS: dict[str, str] = dict.fromkeys(_WARNINGS, "warning")
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,8 @@ class Settings:
         saturation: Share of all-correct groups from which on nothing is left to learn.
         stall: Share of groups without variance in the reward from which on nothing is learned.
         seed_repeats: Share of groups whose parts repeat in order: not chance.
+        format_share: Share of all completions from which on one format has taken over.
+        format_rise: Rise of that share since the baseline that makes it news.
     """
 
     baseline_steps: int = 10
@@ -60,6 +70,8 @@ class Settings:
     saturation: float = 0.8
     stall: float = 0.95
     seed_repeats: float = 0.5
+    format_share: float = 0.9
+    format_rise: float = 0.2
 
 
 @dataclass
@@ -163,13 +175,17 @@ class Detector:
 
     @property
     def health(self) -> int:
-        """0 healthy; 1 narrowing, saturated or stalled; 2 collapsed, exploding or a seed bug."""
+        """0 healthy; 1 narrowing, saturated or stalled; 2 collapsed, exploding or a seed bug.
+
+        One format that takes over is told and changes nothing here: it often comes with learning.
+        """
         return max((HEALTH.get(kind, 2) for kind in self.raised), default=0)
 
     @property
     def suspicious(self) -> bool:
         """Whether an alert stands or has begun to build up: no checkpoint to return to."""
-        return bool(self.raised) or any(self.hits.values())
+        building = {kind for kind, hits in self.hits.items() if hits}
+        return any(HEALTH.get(kind, 2) for kind in building | set(self.raised))
 
     @property
     def baseline(self) -> dict[str, float]:
@@ -317,6 +333,9 @@ _LEVELS = (
     "rewards_cancel_frac",
     "truncated_frac",
     "cross_group_dup_frac",
+    "format_top_frac",
+    "format_entropy_frac",
+    "format_kl_nats",
     "pass_at_1",
     "pass_at_k",
 )
@@ -387,6 +406,16 @@ def _seed_bug(d: Detector, e: Mapping[str, float], scale: float) -> bool:
     return e.get("cross_group_dup_frac", 0.0) >= d.settings.seed_repeats * scale
 
 
+def _one_format(d: Detector, e: Mapping[str, float], scale: float) -> bool:
+    del e
+    name = diagnose.top_format(d.series)
+    if name is None or d.series[name].n <= d.settings.baseline_steps:
+        return False
+    s = d.series[name]
+    most, rise = d.settings.format_share * scale, d.settings.format_rise * scale
+    return s.now >= most and s.now - s.mean >= rise
+
+
 def _left_baseline(d: Detector, name: str) -> bool:
     s = d.series[name]
     return s.n > d.settings.baseline_steps and s.now > s.mean + 0.1
@@ -399,4 +428,5 @@ _TESTS = {
     "exploding": _exploding,
     "saturated": _saturated,
     "stalled": _stalled,
+    "one_format": _one_format,
 }

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+SHARE, ACCURACY = "format_share_", "format_accuracy_"  # of the signals of one format
 CHANCE = 0.01  # a repeat in the same order counts as a seed bug when chance gives it more rarely
 
 
@@ -97,6 +98,12 @@ def missing(known: Mapping[str, Any]) -> list[str]:
     return [words for words, names in kinds.items() if not set(names) & set(known)]
 
 
+def top_format(series: Mapping[str, Any]) -> str | None:
+    """Return the signal of the format that has most completions now; None without formats."""
+    shares = [name for name in series if name.startswith(SHARE)]
+    return max(shares, key=lambda name: series[name].now, default=None)
+
+
 def explain(
     kind: str,
     found: Mapping[str, float],
@@ -107,7 +114,8 @@ def explain(
     """Write an alert: ``message``, ``why``, ``not_what`` and ``try_what``, a line each.
 
     Args:
-        kind: ``narrowing``, ``collapsed``, ``exploding``, ``saturated``, ``stalled``, ``seed_bug``.
+        kind: ``narrowing``, ``collapsed``, ``exploding``, ``saturated``, ``stalled``, ``seed_bug``
+            or ``one_format``.
         found: The detector's evidence.
         series: For each signal an object with its baseline ``mean`` and its present value ``now``.
         advice: Whose settings to name: ``grpo``, ``rloo``, ``sft`` or ``dpo``.
@@ -117,7 +125,7 @@ def explain(
     message, why = getattr(story, kind)()
     gaps = missing(series)
     if gaps:
-        why += f"; not known: {', '.join(gaps)}"
+        why = "; ".join(filter(None, (why, f"not known: {', '.join(gaps)}")))
     return {
         "message": message,
         "why": why,
@@ -232,6 +240,23 @@ class _Story:
             "processes or generation calls sample from one random seed; half the rollout is lost",
         )
 
+    def one_format(self) -> tuple[str, str]:
+        top = top_format(self.series) or ""
+        s, name = self.series[top], top.removeprefix(SHARE)
+        says = f"one format takes over: {name} {s.mean:.0%} -> {s.now:.0%}"
+        rates = {
+            key.removeprefix(ACCURACY): one.mean
+            for key, one in self.series.items()
+            if key.startswith(ACCURACY)
+        }
+        rates = dict(sorted(rates.items(), key=lambda item: item[0] != name))
+        right = ", ".join(f"{rate:.0%} of {f}" for f, rate in rates.items())
+        return says, self.joined(
+            f"at the baseline {right} was right" if right else "",
+            self.moved("format_entropy_frac", "evenness of formats"),
+            self.moved("pass_at_1", "pass@1"),
+        )
+
     def exclusions(self, kind: str) -> list[str]:
         """Say what the alert is not, as far as it was measured."""
         tests = {
@@ -270,12 +295,15 @@ def _try_stalled(found: Mapping[str, float]) -> str:
     return "easier prompts | num_generations twice as large | a few SFT steps on solutions first"
 
 
+_WANTED = "nothing, if it is the format that you want"
 _RL = {
     "saturated": "harder prompts | drop prompts that are always solved | stop here",
 }
 _TRY: dict[str, dict[str, str]] = {
     "grpo": {
         **_RL,
+        "one_format": f"{_WANTED} | prompts that ask for the others | beta=0.01, a KL that keeps "
+        "formats of the reference",
         "narrowing": "DiverseGRPOTrainer (same arguments) | entropy_coef=0.003 | "
         "learning_rate halved | off-policy: epsilon_high=0.28",
         "collapsed": "{back} with DiverseGRPOTrainer (same arguments) | learning_rate halved",
@@ -283,12 +311,15 @@ _TRY: dict[str, dict[str, str]] = {
     },
     "rloo": {
         **_RL,
+        "one_format": f"{_WANTED} | prompts that ask for the others | beta=0.1, a KL that keeps "
+        "formats of the reference",
         "narrowing": "DiverseRLOOTrainer (same arguments) | beta=0.1 | learning_rate halved | "
         "off-policy: epsilon_high=0.28",
         "collapsed": "{back} with DiverseRLOOTrainer (same arguments) | learning_rate halved",
         "exploding": "{back} | learning_rate halved | beta=0.1",
     },
     "sft": {
+        "one_format": f"{_WANTED} | the other formats in the data",
         "narrowing": "fewer epochs (num_train_epochs=1) | learning_rate halved | more answers per "
         "prompt in the data",
         "collapsed": "{back} | num_train_epochs=1 | learning_rate halved",
@@ -296,6 +327,7 @@ _TRY: dict[str, dict[str, str]] = {
         "saturated": "stop here",
     },
     "dpo": {
+        "one_format": f"{_WANTED} | pairs whose chosen answers have the other formats | beta=0.2",
         "narrowing": 'beta=0.2 or higher | loss_type=["sigmoid", "sft"] | '
         'f_divergence_type="js_divergence" | learning_rate halved',
         "collapsed": '{back} | beta=0.5 | loss_type=["sigmoid", "sft"] | learning_rate halved',

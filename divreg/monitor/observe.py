@@ -5,6 +5,7 @@ of a step: texts are normalised once, and everything after that works on small i
 """
 
 import functools
+import hashlib
 import math
 from collections import Counter
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from divreg.metrics.classes import normalise_text, text_classes
+from divreg.metrics.classes import SHORT_CHARACTERS, normalise_text, text_classes
 from divreg.metrics.ngrams import distinct_n
 from divreg.metrics.pass_at_k import pass_at_k
 from divreg.monitor.diagnose import repeats_in_order, zero_variance
@@ -34,6 +35,8 @@ class Batch:
         correct: Whether each completion is right; None where that is unknown, row or run.
         classes: Equivalence class of each completion, numbered within its group; None means that
             normalised texts decide.
+        answers: What was extracted from each completion, None where nothing was; the list is None
+            where there is no extractor.
         truncated: Whether each completion ran into the length limit.
         lengths: Tokens of each completion.
         weights: Weight of each reward function in the total; columns of weight 0 are only logged.
@@ -48,6 +51,7 @@ class Batch:
     advantages: np.ndarray | None = None
     correct: list[bool | None] | None = None
     classes: list[int] | None = None
+    answers: list[Any] | None = None
     truncated: list[bool] | None = None
     lengths: list[int] | None = None
     weights: list[float] | None = None
@@ -62,11 +66,17 @@ class Observation:
             is absent.
         groups: One list per name, a value a group, for the heat map.
         columns: One list per name, a value a completion, for the parquet part.
+        answers: For each group its classes, for each class the keys by which its answers are known
+            again at a later step: eight hexadecimal digits of the extracted answer, or of the
+            normalised text. A completion without an answer is in no class. None for a group that
+            cannot be compared with others: without an extractor, one with a long text, since long
+            texts that say the same are hardly ever equal.
     """
 
     signals: dict[str, float]
     groups: dict[str, list[Any]]
     columns: dict[str, list[Any]]
+    answers: list[list[list[str]] | None] = field(default_factory=list)
 
 
 def observe(batch: Batch, k: int | None = None) -> Observation:
@@ -96,7 +106,8 @@ def observe(batch: Batch, k: int | None = None) -> Observation:
     signals = _signals(batch, texts, classes, correct, groups, starts)
     if correct is not None:
         signals |= _accuracy(correct, groups, g, k)
-    return Observation(signals, groups, _columns(batch, classes, correct, groups))
+    columns = _columns(batch, classes, correct, groups)
+    return Observation(signals, groups, columns, _answers(batch, texts, classes, starts))
 
 
 def merged(seen: list[Observation]) -> Observation:
@@ -114,7 +125,7 @@ def merged(seen: list[Observation]) -> Observation:
     for o in seen:
         columns["group"] += [start + i for i in o.columns["group"]]
         start += len(o.groups["prompt_id"])
-    return Observation(signals, groups, columns)
+    return Observation(signals, groups, columns, [answer for o in seen for answer in o.answers])
 
 
 def _any_known(correct: list[bool | None] | None) -> bool:
@@ -176,7 +187,8 @@ def _signals(
     signals = {
         "distinct_classes": sum(groups["distinct"]) / len(starts),
         "distinct_frac": sum(groups["distinct"]) / n,
-        "answer_entropy_nats": sum(map(_entropy_nats, counts)) / len(starts),
+        "answer_entropy_nats": (entropy := sum(map(_entropy_nats, counts)) / len(starts)),
+        "answer_entropy_mm_nats": entropy + (sum(groups["distinct"]) - len(starts)) / (2 * n),
         "dup_frac": 1 - sum(unique) / n,
         "identical_frac": sum(u == 1 for u in unique) / len(starts) if g > 1 else 0.0,
         "cross_group_dup_frac": _seed_repeats(batch.prompts, texts, starts, g),
@@ -255,6 +267,27 @@ def _columns(
     for i, name in enumerate(batch.reward_names):
         columns[f"reward/{name}"] = batch.rewards[:, i].tolist()
     return columns
+
+
+def _answers(
+    batch: Batch, texts: list[str], classes: list[int], starts: range
+) -> list[list[list[str]] | None]:
+    g, found = batch.group_size, []
+    names = texts if batch.answers is None else [a if a is None else repr(a) for a in batch.answers]
+    for s in starts:
+        if batch.answers is None and max(map(len, texts[s : s + g])) > SHORT_CHARACTERS:
+            found.append(None)
+            continue
+        members: dict[int, set[str]] = {}
+        for name, c in zip(names[s : s + g], classes[s : s + g], strict=True):
+            if name is not None:
+                members.setdefault(c, set()).add(name)
+        found.append([[_key(name) for name in said] for said in members.values()])
+    return found
+
+
+def _key(name: str) -> str:
+    return hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
 
 
 def _weighted_columns(batch: Batch) -> np.ndarray:

@@ -94,9 +94,11 @@ class Reader:
         return self.judged(batch)
 
     def judged(self, batch: Batch) -> Batch:
-        """Fill in what a batch does not say itself: correctness and classes."""
+        """Fill in what a batch does not say itself: correctness, answers and classes."""
         if batch.correct is None:
             batch.correct = self._correct(batch)
+        if batch.answers is None and self.answer is not None:
+            batch.answers = [self.answer(text) for text in batch.completions]
         if batch.classes is None:
             batch.classes = self._classes(batch)
         return batch
@@ -127,17 +129,16 @@ class Reader:
         return [None if np.isnan(x) else bool(x) for x in column]
 
     def _classes(self, batch: Batch) -> list[int] | None:
-        if self.partition is None and self.answer is None:
+        if self.partition is None and batch.answers is None:
             return None
-        g = batch.group_size
-        texts = [batch.completions[i : i + g] for i in range(0, len(batch.completions), g)]
-        extract = self.answer or (lambda text: text)
+        g, starts = batch.group_size, range(0, len(batch.completions), batch.group_size)
+        answers = [(batch.answers or [])[s : s + g] for s in starts]
         if self.partition is None:
-            return [c for group in texts for c in classes_from_keys([extract(t) for t in group])]
+            return [c for group in answers for c in classes_from_keys(group)]
         wanted = _signals_of(self.partition)
-        inputs: dict[str, Any] = {"texts": texts} if "texts" in wanted else {}
-        if "answer" in wanted:
-            inputs["answer"] = [[extract(t) for t in group] for group in texts]
+        inputs: dict[str, Any] = {"answer": answers} if "answer" in wanted else {}
+        if "texts" in wanted:
+            inputs["texts"] = [batch.completions[s : s + g] for s in starts]
         return [int(c) for group in self.partition(**inputs).tolist() for c in group]
 
     def _check_partition(self, partition: Callable[..., Any]) -> None:

@@ -52,12 +52,15 @@ def _send(name: str, tracker: object, alert: Alert, level: str) -> None:
         tracker.run.alert(title=alert.message[:64], text="\n".join(alert.lines()), level=level)  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def run_facts(trainer: Any, reader: Reader, settings: Mapping[str, Any]) -> dict[str, Any]:
+def run_facts(
+    trainer: Any, reader: Reader, settings: Mapping[str, Any], formats: Any = None
+) -> dict[str, Any]:
     """Describe a run for its records: trainer, versions, settings, what counts as the same.
 
-    ``settings`` are the detector's: a report judges the run by them again. ``encoder`` is the model
-    behind the classes or the embedding, with what of a text it reads; ``signals`` what was
-    configured on a Diverse trainer, ``partition`` what was on the monitor.
+    ``settings`` are the detector's: a report judges the run by them again. ``formats`` says what
+    tells formats apart. ``encoder`` is the model behind the classes or the embedding, with what of
+    a text it reads; ``signals`` what was configured on a Diverse trainer, ``partition`` what was on
+    the monitor.
     """
     pipeline = getattr(trainer, "pipeline", None)
     signals = dict(getattr(trainer, "configured_signals", {}))
@@ -72,6 +75,7 @@ def run_facts(trainer: Any, reader: Reader, settings: Mapping[str, Any]) -> dict
         "encoder": _encoder([reader.partition, *signals.values()]),
         "signals": {name: described(f) for name, f in signals.items()},
         "partition": described(reader.partition),
+        "formats": formats,
         "monitor": dict(settings),
     }
 

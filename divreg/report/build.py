@@ -12,11 +12,13 @@ from divreg.report.collapsed import collapsed_groups
 from divreg.report.decomposition import decompose
 from divreg.report.heatmap import heatmap
 from divreg.report.numbers import (
+    FAMILIES,
     QUANTITIES,
     Windows,
     changes_of,
     k_of,
     label_of,
+    quantity_of,
     series_of,
     shown,
     unit_of,
@@ -93,6 +95,7 @@ def _run(history: History, name: str) -> dict[str, Any]:
         "heatmap": heatmap(history),
         "collapsed": collapsed_groups(history, windows),
         "wording": wording(history, windows),
+        "explored": _explored(history),
         "effects": _effects(history, windows),
     }
 
@@ -152,6 +155,20 @@ def _zero_variance(history: History) -> dict[str, Any] | None:
     seen = {cause for row in rows for cause in row}
     order = [c for c in CAUSES if c in seen] + sorted(seen - CAUSES.keys())
     return {"steps": steps, "shares": {c: [row.get(c, 0.0) for row in rows] for c in order}}
+
+
+def _explored(history: History) -> dict[str, Any] | None:
+    """How many different answers the prompts had had when they were last seen: the spread."""
+    last: dict[str, int] = {}
+    for row in history.judged:
+        groups = row.get("groups") or {}
+        counts = zip(groups.get("prompt_id") or (), groups.get("explored") or (), strict=False)
+        last |= {prompt: count for prompt, count in counts if isinstance(count, int)}
+    if not last:
+        return None
+    counts = sorted(last.values())
+    middle = counts[len(counts) // 2]
+    return {"prompts": len(counts), "least": counts[0], "median": middle, "most": counts[-1]}
 
 
 def _effects(history: History, windows: Windows | None) -> list[dict[str, Any]]:
@@ -243,10 +260,10 @@ def _cautions(runs: list[dict[str, Any]]) -> list[str]:
 
 
 def _definitions(runs: list[dict[str, Any]]) -> list[dict[str, str]]:
-    used = {key for run in runs for key in run["series"]}
+    used = {q.key for run in runs for key in run["series"] if (q := quantity_of(key))}
     return [
         {"key": q.key, "name": q.name, "unit": q.unit, "formula": q.formula, "source": q.source}
-        for q in QUANTITIES.values()
+        for q in [*QUANTITIES.values(), *FAMILIES.values()]
         if q.key in used
     ]
 

@@ -75,6 +75,35 @@ QUANTITIES = {
             "−Σ p ln p over the class shares p of a group, mean over groups",
         ),
         Quantity(
+            "answer_entropy_mm_nats",
+            "Answer entropy, corrected",
+            "nats",
+            "answer entropy + (S − 1) / 2g for S classes among g completions, mean over groups: to "
+            "compare groups of different sizes",
+            "Miller, 1955",
+        ),
+        Quantity(
+            "explored_answers",
+            "Answers explored per prompt",
+            "classes",
+            "different equivalence classes of a prompt's completions since the run began, mean "
+            "over the prompts seen so far",
+            "counts of Song et al., arXiv:2509.06941",
+        ),
+        Quantity(
+            "new_answers",
+            "New answers per prompt",
+            "classes",
+            "equivalence classes of which no completion was given to the prompt before in this "
+            "run, mean over the prompts of the step",
+        ),
+        Quantity(
+            "new_answers_frac",
+            "Prompts with a new answer",
+            "share",
+            "prompts of the step with an answer that they were never given before in this run",
+        ),
+        Quantity(
             "pair_distinct_frac",
             "Two answers differ",
             "probability",
@@ -136,6 +165,42 @@ QUANTITIES = {
             "truncated_frac", "Truncated", "share", "completions that ran into the length limit"
         ),
         Quantity("kl", "KL to the reference", "nats", "as the trainer logged it", "TRL"),
+        Quantity(
+            "format_entropy_frac",
+            "Evenness of formats",
+            "share",
+            "−Σ p ln p / ln F over the shares p of F formats: 1 if all are used alike, 0 if one is",
+            "Zhao et al., arXiv:2504.07912 (formats)",
+        ),
+        Quantity("format_top_frac", "Top format", "share", "largest share of a format"),
+        Quantity(
+            "format_kl_nats",
+            "Drift of formats",
+            "nats",
+            "Σ p ln (p / q) over formats, q their shares in the run's first steps: (n + ½) / "
+            "(N + F/2) for n of N completions",
+        ),
+    )
+}
+
+# One number for each format; the key ends in its name.
+FAMILIES = {
+    q.key.removesuffix("*"): q
+    for q in (
+        Quantity(
+            "format_share_*",
+            "Format",
+            "share",
+            "completions in this format / all completions",
+            "Zhao et al., arXiv:2504.07912",
+        ),
+        Quantity(
+            "format_accuracy_*",
+            "Right in format",
+            "share",
+            "correct completions in this format / completions in it",
+            "Zhao et al., arXiv:2504.07912",
+        ),
     )
 }
 
@@ -254,17 +319,26 @@ def changes_of(
     return found
 
 
+def quantity_of(key: str) -> Quantity | None:
+    """The definition of a number, that of its family included; None for what is not known."""
+    families = (q for prefix, q in FAMILIES.items() if key.startswith(prefix))
+    return QUANTITIES.get(key) or next(families, None)
+
+
 def label_of(key: str, k: int | None = None) -> str:
     """The name of a number; pass@k with its k."""
     if key == "pass_at_k" and k:
         return f"pass@{k}"
-    known = QUANTITIES.get(key)
-    return known.name if known else key.replace("_", " ")
+    known = quantity_of(key)
+    if known is None:
+        return key.replace("_", " ")
+    prefix = known.key.removesuffix("*")
+    return known.name if known.key == key else f"{known.name} {key.removeprefix(prefix)}"
 
 
 def unit_of(key: str) -> str:
     """The unit of a number, from its definition or the last word of its key."""
-    known = QUANTITIES.get(key)
+    known = quantity_of(key)
     if known:
         return known.unit
     tail = key.rsplit("_", 1)[-1]

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+from collections.abc import Sequence
 from importlib import resources
 from typing import Any
 
@@ -11,7 +12,7 @@ from markupsafe import Markup
 
 from divreg.report.build import CAUSES
 from divreg.report.charts import DASHES, Chart, Line, bars, heat_chart, line_chart, stacked_chart
-from divreg.report.inert import visible
+from divreg.report.inert import clipped, visible
 from divreg.report.numbers import Windows, label_of, percent, shown, unit_of
 from divreg.report.svg import Marks, tag
 
@@ -20,7 +21,12 @@ _SINGLE = (
     ("distinct_correct", "Distinct right answers per group"),
     ("entropy", "Token entropy"),
 )
+_SHARE = "format_share_"
+_FORMATS = 6  # colours of the chart
 _FURTHER = (
+    ("answer_entropy_nats", "Answer entropy"),
+    ("explored_answers", "Answers explored per prompt"),
+    ("new_answers", "New answers per prompt"),
     ("pair_distinct_correct_frac", "Two right answers differ"),
     ("mean_length_tokens", "Length"),
     ("mean_length_words", "Length"),
@@ -38,6 +44,9 @@ _CAPTIONS = {
     "pair_distinct_correct_frac": "Does not depend on how many answers are right.",
     "pass": "A gap that closes from above is concentration: fewer problems are solved by any of "
     "k samples.",
+    "answer_entropy_nats": "How evenly a group spreads over its answers.",
+    "explored_answers": "Since the run began. Where it is flat, sampling finds nothing new.",
+    "new_answers": "Falls by itself as prompts come back; at 0 only old answers are repeated.",
     "truncated_frac": "Completions that ran into the length limit.",
     "zero_variance": "Groups whose rewards are all equal give no gradient; the cause matters.",
 }
@@ -154,11 +163,45 @@ def _timeline(report: dict[str, Any]) -> list[Chart]:
             )
             chart.caption = _CAPTIONS["zero_variance"]
             charts.append(chart)
+    for i, run in enumerate(runs):
+        title = "Formats" + (f", {run['name']}" if len(runs) > 1 else "")
+        charts += _formats(run, f"formats-{i}", title, span)
     for key, title in _FURTHER:
         if key == "mean_length_words" and any("mean_length_tokens" in r["series"] for r in runs):
             continue
         charts += _one(runs, key, title, marks, span)
     return charts
+
+
+def _formats(run: dict[str, Any], id: str, title: str, span: tuple[int, int]) -> list[Chart]:
+    """Shares of the formats on top of each other, the largest first; of many the rest is one."""
+    found = {
+        key.removeprefix(_SHARE): dict(zip(one["steps"], one["values"], strict=True))
+        for key, one in run["series"].items()
+        if key.startswith(_SHARE)
+    }
+    if not found:
+        return []
+    steps = sorted({step for values in found.values() for step in values})
+    rows = {name: [values.get(s, 0.0) for s in steps] for name, values in found.items()}
+    order = sorted(rows, key=lambda name: -sum(rows[name]))
+    shown_alone = order if len(order) <= _FORMATS else order[: _FORMATS - 1]
+    drawn = [(clipped(name, 40)[0], rows[name]) for name in shown_alone]
+    if rest := [rows[name] for name in order[len(shown_alone) :]]:
+        drawn.append((f"{len(rest)} more", [sum(column) for column in zip(*rest, strict=True)]))
+    shares: dict[str, Sequence[float]] = {f"f{i}": row for i, (_, row) in enumerate(drawn)}
+    names = {f"f{i}": name for i, (name, _) in enumerate(drawn)}
+    chart = stacked_chart(id, title, steps, shares, names, _marks(run), span)
+    chart.caption = _told_apart(run["run"].get("formats"))
+    return [chart]
+
+
+def _told_apart(formats: Any) -> str:
+    """Say what names a format, as far as the records do."""
+    if isinstance(formats, dict):
+        listed = "; ".join(f"{name}: {expression}" for name, expression in formats.items())
+        return f"By the first expression that matches, else text. {clipped(listed, 200)[0]}"
+    return f"As {clipped(formats, 80)[0]} names them." if isinstance(formats, str) else ""
 
 
 def _one(
@@ -176,7 +219,17 @@ def _one(
         lines[0].label = ""
     top = 1.0 if unit == "probability" or key == "distinct_ngrams" else None
     caption = _CAPTIONS.get(key, "")
+    if key == "explored_answers":
+        caption = " ".join([caption, *filter(None, (_spread(run, len(runs) > 1) for run in runs))])
     return [line_chart(f"chart-{key}", title, unit, lines, marks, span, caption=caption, top=top)]
+
+
+def _spread(run: dict[str, Any], named: bool) -> str:
+    """Say how unequally the prompts were explored."""
+    if not (e := run["explored"]):
+        return ""
+    who = f"{run['name']}, {e['prompts']} prompts" if named else f"{e['prompts']} prompts"
+    return f"At the end ({who}): {e['least']} to {e['most']}, median {e['median']}."
 
 
 def _pass(runs: list[dict[str, Any]], marks: Marks, span: tuple[int, int]) -> list[Chart]:

@@ -75,7 +75,7 @@ def build(folder, scenario, output_dir):
 
 
 def run(folder, scenario, output_dir):
-    """Train; return a digest of this process's weights, the logs, and the detector."""
+    """Train; return a digest of this process's weights, the logs, and what the monitor holds."""
     trainer = build(folder, scenario, output_dir)
     trainer.train()
     digest = hashlib.sha256()
@@ -93,6 +93,7 @@ def run(folder, scenario, output_dir):
         "world": trainer.accelerator.num_processes,
         "sharded": all(p.numel() == 0 for p in trainer.model.parameters()),
         "detector": monitors[0].detector.state_dict() if monitors else None,
+        "memory": monitors[0].memory.state_dict() if monitors else None,
         "modes": sorted({m.training for m in trainer.model.modules()}),
     }
 

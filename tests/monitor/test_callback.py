@@ -71,7 +71,7 @@ def test_training_is_bit_identical_with_and_without(make_trainer, kind, config):
         config = {**config, "beta": 0.0}
     plain = make_trainer(None, kind, max_steps=4, **config)
     plain.train()
-    watched = make_trainer({}, kind, max_steps=4, **config)
+    watched = make_trainer({"formats": True}, kind, max_steps=4, **config)
     watched.train()
     assert theirs(plain) == theirs(watched)
     for a, b in zip(plain.model.parameters(), watched.model.parameters(), strict=True):
@@ -231,6 +231,8 @@ def test_trackers_receive_the_numbers(make_trainer, tmp_path, monkeypatch, track
         ({"correct": {"reward": "accuracy"}}, "Known: letters"),
         ({"correct": {"rewards": "letters"}}, "at_least"),
         ({"answer": "extract"}, "my_extractor"),
+        ({"formats": "code"}, "formats=True or a function"),
+        ({"formats": {"code": "("}}, "Escape what is meant literally"),
         ({"thresholds": {"patiense": 3}}, "patience"),
     ],
 )
@@ -251,6 +253,67 @@ def test_correct_and_answer_are_the_users(make_trainer):
     named.train()
     row = [e for e in events(named) if e["event"] == "step"][-1]
     assert "pass_at_1" in row["signals"]
+
+
+STARTS = {"digit": r"^\d", "letter": r"^[a-z]"}
+
+
+def said(trainer, prefix):
+    """Every number of the trainer's logs whose name begins so, by name."""
+    rows = trainer.state.log_history
+    return {k: v for row in rows for k, v in row.items() if k.startswith(prefix)}
+
+
+def test_formats_and_new_answers_reach_the_logs_and_the_records(make_trainer):
+    trainer = make_trainer({"formats": STARTS, "thresholds": {"baseline_steps": 2}}, max_steps=4)
+    trainer.train()
+    logged = said(trainer, "diversity/")
+    shares = [logged[f"diversity/format_share_{f}"] for f in ("digit", "letter", "text")]
+    assert sum(shares) == pytest.approx(1)
+    assert {"diversity/format_entropy_frac", "diversity/format_kl_nats"} <= set(logged)
+    assert {"diversity/new_answers", "diversity/explored_answers"} <= set(logged)
+    assert {"diversity/answer_entropy_nats", "diversity/answer_entropy_mm_nats"} <= set(logged)
+    history = read(trainer.args.output_dir)
+    assert history.run["formats"] == STARTS
+    assert "format_kl_nats" not in history.steps[1]["signals"]
+    told = {}
+    for row in history.steps:  # by hand: short texts, one string a class
+        part = history.completions(row["step"])
+        for prompt, text in zip(part["prompt_id"], part["completion"], strict=True):
+            told.setdefault(prompt, set()).add(" ".join(text.casefold().split()))
+        explored = [len(told[p]) for p in row["groups"]["prompt_id"]]
+        assert row["groups"]["explored"] == explored
+        mean = sum(map(len, told.values())) / len(told)
+        assert row["signals"]["explored_answers"] == pytest.approx(mean)
+
+
+def test_by_default_nobody_looks_at_formats(make_trainer):
+    trainer = make_trainer({}, max_steps=1)
+    trainer.train()
+    assert not said(trainer, "diversity/format")
+    assert read(trainer.args.output_dir).run["formats"] is None
+
+
+@pytest.mark.parametrize("restore", [False, True])
+def test_what_was_explored_survives_a_resume(make_trainer, restore):
+    saving = {"max_steps": 4, "save_strategy": "steps", "save_steps": 2}
+    watch = {"formats": STARTS, "thresholds": {"baseline_steps": 3}}
+    whole = make_trainer(watch, **saving)
+    whole.train()
+    resumed = make_trainer(watch, **saving, restore_callback_states_from_checkpoint=restore)
+    resumed.train(resume_from_checkpoint=f"{whole.args.output_dir}/checkpoint-2")
+    assert monitor_of(resumed).memory.state_dict() == monitor_of(whole).memory.state_dict()
+    assert sum(monitor_of(whole).memory.explored.counts.values()) > 0
+
+
+def test_an_evaluation_explores_nothing(make_trainer, tiny_dataset):
+    watched = {"per_device_eval_batch_size": 8, "evaluated": tiny_dataset.select(range(4))}
+    trainer = make_trainer({"formats": STARTS}, max_steps=2, **watched)
+    before = monitor_of(trainer).memory.state_dict()
+    trainer.evaluate()
+    assert "eval_diversity/format_share_letter" in said(trainer, "eval_diversity/")
+    assert not said(trainer, "eval_diversity/new_answers")
+    assert monitor_of(trainer).memory.state_dict() == before
 
 
 @pytest.fixture
@@ -278,9 +341,29 @@ def test_a_diverse_trainer_binds_it_and_every_rollout_is_seen(make_diverse):
     trainer.train()
     rows = [e for e in events(trainer) if e["event"] == "step"]
     assert [len(r["groups"]["prompt_id"]) for r in rows] == [8, 8]  # two rollouts of four groups
+    assert [len(r["groups"]["explored"]) for r in rows] == [8, 8]
     assert monitor_of(trainer).unseen == 0
     assert "truncated_frac" in rows[0]["signals"]
     assert events(trainer)[0]["trainer"] == "DiverseGRPOTrainer"
+
+
+def test_a_config_that_names_formats_has_them_followed(
+    make_tiny_model, tiny_tokenizer, tiny_dataset, grpo_arguments
+):
+    import divreg
+
+    block = {"interventions": [], "monitor": {"formats": STARTS}}
+    trainer = divreg.DiverseGRPOTrainer(
+        make_tiny_model(),
+        reward_funcs=letters,
+        args=divreg.DiverseGRPOConfig(**{**grpo_arguments, "max_steps": 1}, divreg=block),
+        train_dataset=tiny_dataset,
+        processing_class=tiny_tokenizer,
+    )
+    trainer.train()
+    logged = said(trainer, "diversity/")
+    assert "diversity/format_share_letter" in logged
+    assert logged["diversity/new_answers"] == logged["diversity/explored_answers"]
 
 
 def test_intervening_moves_a_scheduled_strength_and_writes_it_down(make_diverse):

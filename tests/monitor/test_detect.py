@@ -54,6 +54,48 @@ def test_fewer_classes_alone_are_no_collapse_where_entropy_and_pass_at_k_are_kno
     assert kinds((12, HEALTHY), (40, {**HEALTHY, "pair_distinct_correct_frac": 0.2})) == []
 
 
+FORMATS = {
+    "format_share_def": 0.34,
+    "format_share_text": 0.66,
+    "format_accuracy_def": 0.5,
+    "format_accuracy_text": 0.25,
+    "format_entropy_frac": 0.92,
+    "format_top_frac": 0.66,
+}
+ONE_FORMAT = {"format_share_def": 0.96, "format_share_text": 0.04, "format_entropy_frac": 0.24}
+
+
+def test_one_format_that_takes_over_is_named_and_not_held_against_the_run():
+    detector = Detector()
+    before, after = HEALTHY | FORMATS, HEALTHY | FORMATS | ONE_FORMAT
+    (alert,) = follow(detector, (12, before), (60, after))
+    assert alert.kind == "one_format"
+    assert alert.level == "warning"
+    assert alert.message.startswith("one format takes over: def 34% -> 9")
+    assert alert.why.startswith("at the baseline 50% of def, 25% of text was right, evenness")
+    assert "beta=0.01" in alert.try_what
+    assert "saturation (10% of groups all correct)" in alert.not_what
+    assert detector.health == 0
+    assert not detector.suspicious
+    again = follow(detector, (40, before), (60, after))
+    assert [a.kind for a in again] == ["one_format"]  # taken back, and told again
+
+
+def test_a_format_that_had_nearly_everything_is_no_news():
+    most = {"format_share_def": 0.85, "format_share_text": 0.15}
+    assert kinds((12, HEALTHY | most), (60, HEALTHY | ONE_FORMAT)) == []
+    assert kinds((12, HEALTHY | FORMATS), (60, HEALTHY | {"format_share_def": 0.8})) == []
+
+
+def test_every_trainer_has_advice_on_formats():
+    for advice in ("grpo", "rloo", "sft", "dpo"):
+        detector = Detector(advice=advice)
+        shares = {k: v for k, v in FORMATS.items() if k.startswith("format_share_")}
+        (alert,) = follow(detector, (12, shares), (60, shares | {"format_share_def": 0.96}))
+        assert alert.why.startswith("not known: token entropy")
+        assert "if it is the format that you want" in alert.try_what
+
+
 def test_one_odd_step_is_forgiven():
     assert kinds((12, HEALTHY), (1, COLLAPSED), (30, HEALTHY)) == []
 

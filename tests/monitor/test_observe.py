@@ -33,6 +33,7 @@ def test_two_groups_counted_by_hand():
     assert s["dup_frac"] == pytest.approx(4 / 8)
     assert s["identical_frac"] == 0.5
     assert s["answer_entropy_nats"] == pytest.approx((0.5 * math.log(2) + 0.5 * math.log(4)) / 2)
+    assert s["answer_entropy_mm_nats"] == pytest.approx(s["answer_entropy_nats"] + (2 / 8 + 0) / 2)
     assert s["pair_distinct_frac"] == pytest.approx((5 / 6 + 0) / 2)
     assert s["distinct_correct"] == 1.0  # a and b, then none
     assert s["pair_distinct_correct_frac"] == pytest.approx(2 / 3)
@@ -95,6 +96,21 @@ def test_the_same_prompt_sampled_twice_in_the_same_order_is_a_seed_bug():
 
 def test_one_answer_for_every_prompt():
     assert observe(batch(["a b", "a c"])).signals["cross_prompt_dup_frac"] == 0.5
+
+
+def test_answers_are_known_again_by_their_text_if_it_is_short():
+    (first,), (second,) = (observe(batch([g])).answers for g in ("7 12 7", "12 8 8"))
+    assert [len(keys) for keys in first] == [1, 1]  # two classes, one wording each
+    assert first[1] == second[0]
+    assert second[1] not in first
+    assert observe(Batch(["p"] * 2, ["7", "so " * 30], 2)).answers == [None]
+
+
+def test_answers_are_known_again_by_what_was_extracted_if_anything_was():
+    texts = ["so " * 30 + "7", "thus 7", "no idea", "12"]
+    seen = Batch(["p"] * 4, texts, 4, classes=[0, 0, 1, 2], answers=["7", "7", None, "12"])
+    (group,) = observe(seen).answers
+    assert [len(keys) for keys in group] == [1, 1]  # without an answer there is no class
 
 
 def test_half_a_group_is_refused():

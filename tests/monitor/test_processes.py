@@ -11,10 +11,15 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).with_name("scenarios.py")
-PROBED = {"probe_prompts": ["Name a number: ", "2 plus 2? ", "A cat. "], "probe_every": 2}
+FORMATS = {"digit": "^[0-9]", "letter": "^[a-z]"}
+PROBED = {
+    "probe_prompts": ["Name a number: ", "2 plus 2? ", "A cat. "],
+    "probe_every": 2,
+    "formats": FORMATS,
+}
 SFT = {"kind": "SFT"}
 DPO = {"kind": "DPO"}
-STRADDLING = {"kind": "GRPO", "monitor": {}, "probe": True}
+STRADDLING = {"kind": "GRPO", "monitor": {"formats": FORMATS}, "probe": True}
 DEEPSPEED = {"use_cpu": False, "ddp_backend": "gloo"}
 
 
@@ -102,6 +107,10 @@ def test_probes_leave_one_process_alone(scenario, scenarios, tiny_checkpoint, tm
     assert [row["step"] for row in history.steps] == [0, 2, 4]
     assert history.mode == "probe"
     assert len(history.completions(2)["completion"]) == 24
+    first, *_, last = (row["signals"] for row in history.steps)
+    assert first["new_answers"] == first["explored_answers"] == first["distinct_classes"]
+    assert last["explored_answers"] >= first["explored_answers"]
+    assert 0 <= last["format_share_letter"] <= 1
 
 
 @pytest.mark.parametrize("first", [0, 2], ids=["sft", "dpo"])
@@ -128,6 +137,8 @@ def test_numbers_are_global_where_groups_straddle_processes(gloo):
 
     (ours, other), folder = gloo[0], gloo[1]
     assert ours[4]["detector"] == other[4]["detector"]
+    assert ours[4]["memory"] == other[4]["memory"]
+    assert sum(ours[4]["memory"]["explored"]["counts"].values()) > 0
     directory = folder / "4"
     runs = [json.loads(x) for x in (directory / "divreg/events.jsonl").read_text().splitlines()]
     assert {e["trainer"] for e in runs if e["event"] == "run"} == {

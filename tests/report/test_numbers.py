@@ -241,3 +241,28 @@ def test_a_rise_of_pass_at_1_alone_is_called_concentration(tmp_path):
     assert "concentration, not new solutions" in gap["says"]
     assert verdict.agree == "2 of 2 kinds of evidence point to less variety"
     assert "fell from 8.0 to 3.0 (−62 %)" in verdict.sentence
+
+
+def test_numbers_of_one_format_have_its_name_a_unit_and_one_definition(tmp_path):
+    shares = {"format_share_def": [0.25] * 6, "format_share_my_own": [0.75] * 6}
+    run = history(tmp_path, [8] * 6, **shares, format_accuracy_def=[0.5] * 6)
+    report = build([run])
+    named = {n["name"]: n["unit"] for n in report["runs"][0]["numbers"]}
+    expected = {"Format def": "share", "Format my_own": "share", "Right in format def": "share"}
+    assert expected.items() <= named.items()
+    keys = [d["key"] for d in report["definitions"]]
+    assert keys == ["distinct_classes", "format_share_*", "format_accuracy_*"]
+
+
+def test_the_monitors_numbers_of_exploration_and_formats_are_all_defined():
+    from divreg.monitor.memory import Memory
+    from divreg.monitor.observe import Batch, observe
+    from divreg.report.numbers import quantity_of
+
+    memory = Memory(True, baseline_steps=1)
+    for _ in range(2):
+        seen = observe(Batch(["p"] * 2, ["def f", "7"], 2, correct=[True, False]))
+        memory.study(seen)
+    added = [k for k in seen.signals if k.startswith(("format", "new", "explored", "answer"))]
+    assert len(added) == 13
+    assert not [k for k in added if quantity_of(k) is None]

@@ -423,3 +423,57 @@ def test_10_000_steps_of_300_groups_stay_under_a_gigabyte(tmp_path):
     _, megabytes, size = measured(tmp_path, tmp_path / "r.html")
     assert megabytes < 1000
     assert size < BUDGET
+
+
+def formatted(path, names, steps=40, settings=None):
+    """Record a run in which the first of some formats takes over; the detector is asked."""
+    from divreg.monitor.detect import Detector
+
+    detector = Detector()
+    with Recorder(path, {"trainer": "GRPOTrainer", "monitor": {}, **(settings or {})}) as recorder:
+        for step in range(1, steps + 1):
+            top = 0.34 if step <= 15 else 0.97
+            rest = (1 - top) / (len(names) - 1)
+            shares = {f"format_share_{n}": top if n == names[0] else rest for n in names}
+            signals = {"distinct_classes": 5.0, "distinct_frac": 0.6, "entropy": 1.0, **shares}
+            signals |= {"explored_answers": 5 + step / 10, "new_answers": 1 / step}
+            signals |= {"answer_entropy_nats": 1.5, "format_top_frac": top}
+            groups = {"prompt_id": ["a", "b", "c"], "explored": [3, step, None]}
+            recorder.event("step", step=step, mode="train", signals=signals, groups=groups)
+            for alert in detector.update(step, signals):
+                recorder.event("alert", **alert.as_event())
+    return path
+
+
+def test_formats_and_exploration_have_charts_and_a_takeover_is_told(tmp_path):
+    run = formatted(tmp_path / "run", ["def", "text"], settings={"formats": {"def": "def"}})
+    result = write_report(run)
+    html = result.html.read_text()
+    is_self_contained(html)
+    (alert,) = json.loads(result.json.read_text())["runs"][0]["alerts"]
+    assert alert["kind"] == "one_format"
+    assert "one format takes over: def 34% -&gt; 9" in html
+    assert result.verdicts == ("Healthy",)  # told, not held against the run
+    for title in ("Formats", "Answers explored per prompt", "New answers per prompt"):
+        assert f"<h3>{title}</h3>" in html
+    assert "<h3>Answer entropy</h3>" in html
+    assert "At the end (2 prompts): 3 to 40, median 40." in html
+    assert "def: .34 to .97; text: .66 to .03." in html
+    assert "else text. def: def" in html
+    assert 'class="swatch cause-f1"' in html
+
+
+def test_of_many_formats_the_rare_ones_are_drawn_as_one(tmp_path):
+    names = ["<b>bold</b>", *(f"f{i}" for i in range(9))]
+    run = formatted(tmp_path / "run", names, settings={"formats": "my_function"})
+    html = write_report(run).html.read_text()
+    is_self_contained(html)
+    assert "5 more" in html
+    assert "As my_function names them." in html
+    assert "<b>bold" not in html
+
+
+def test_without_formats_there_is_no_chart_of_them(runs, tmp_path):
+    html = write_report(runs["healthy"], tmp_path / "r.html").html.read_text()
+    assert "<h3>Formats" not in html
+    assert "format_share" not in html
