@@ -6,14 +6,11 @@ torch nor TRL; running it does.
 
 import argparse
 import json
-import logging
 import os
 import shutil
 import sys
 import time
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,7 +109,7 @@ def run(
     output, steps = Path(output_dir), steps or runs.STEPS
     processes = processes or os.cpu_count() or 1
     try:
-        with _quiet(console):
+        with progress.quiet(console):
             if sweep_rates:
                 _sweep(console, output, seeds, steps, processes)
             elif seeds > 1:
@@ -246,34 +243,6 @@ def _report(folders: Sequence[Path], output: Path) -> "ReportResult":
     from divreg.report import write_report
 
     return write_report(folders, output / "report.html")
-
-
-@contextmanager
-def _quiet(console: Console) -> Iterator[None]:
-    """Keep what is not for the user of a demo away from the console; alerts go through it."""
-    runs.quiet_environment()
-    logger, handler = logging.getLogger("divreg"), _ConsoleHandler(console)
-    propagate = logger.propagate
-    logger.addHandler(handler)
-    logger.propagate = False
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.removeHandler(handler)
-        logger.propagate = propagate
-
-
-class _ConsoleHandler(logging.Handler):
-    """Prints alerts above the progress bar instead of through it."""
-
-    def __init__(self, console: Console):
-        super().__init__(logging.WARNING)
-        self.console = console
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.console.print(f"[yellow]{escape(record.getMessage())}[/yellow]", soft_wrap=True)
 
 
 def _write(path: Path, content: Any) -> None:

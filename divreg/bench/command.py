@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from divreg.bench import page, plan, summary
-from divreg.tasks import runs, workers
+from divreg.tasks import progress, runs, workers
 from divreg.tasks.task import TASKS
 
 if TYPE_CHECKING:
@@ -53,6 +53,11 @@ def main(args: argparse.Namespace) -> int:
         ValueError: For a plan or an argument that cannot be.
     """
     console = Console(highlight=False, soft_wrap=True)
+    with progress.quiet(console, alerts=False):
+        return _run(args, console)
+
+
+def _run(args: argparse.Namespace, console: Console) -> int:
     chosen = plan.read(args.plan)
     if args.rows:
         chosen = chosen.only(args.rows.split(","))
@@ -83,9 +88,6 @@ def run(chosen: "Plan", output: Path, processes: int, console: Console) -> dict[
     Returns:
         The results of the whole plan.
     """
-    from divreg.tasks import progress
-
-    runs.quiet_environment()
     base = progress.base_model(console, TASKS[chosen.task].model)
     jobs = [(job, output / "runs" / f"{job.row.name}-{job.seed}") for job in chosen.runs()]
     done = [runs.finished(job, base, folder) for job, folder in jobs]

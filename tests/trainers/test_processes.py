@@ -40,7 +40,10 @@ def test_groups_across_processes_get_the_advantages_of_one_process(two, scaled, 
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
-GROUPED = ["rarity", "ips", "dra", "mmr", "dqo", "evol_rl", "uniqueness"]
+GROUPED = [
+    *("rarity", "ips", "gapo", "dra", "mmr", "dqo", "evol_rl", "evol_rl_correct"),
+    *("uniqueness", "pass_at_k", "f_grpo", "outcome_exploration_batch"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +68,7 @@ def test_a_method_sees_whole_groups_wherever_their_rows_are(name, grouped, scena
                 embedding=torch.stack([scenarios.letters(group) for group in rows])
             ),
         }
+        given["correct"] = rewards == 1
         given["partition"] = signals.by_answer(answer=given["answer"])
         words = {signal: given[signal] for signal in known.signals}
         expected = method(rewards, **words) if known.stage == "rewards" else rewards
