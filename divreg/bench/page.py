@@ -10,11 +10,11 @@ from divreg.report.charts import Line, line_chart
 from divreg.report.svg import Marks, picture, short, tag, ticks
 
 WIDTH, HEIGHT = 720, 420
-LEFT, RIGHT, TOP, BOTTOM = 52, 24, 16, 44
+LEFT, RIGHT, TOP, BOTTOM = 52, 24, 30, 44
 CURVES = 4  # rows whose curves are drawn: colours and dashes that can be told apart
 
 _STYLE = """
-.pareto { max-width: 760px; }
+figure { max-width: 760px; }
 .pareto .bar { stroke: var(--quiet); stroke-width: 1; fill: none; }
 .pareto .front { stroke: var(--run2); stroke-width: 1.5; fill: none; stroke-dasharray: 5 4; }
 .pareto circle { fill: var(--run0); }
@@ -22,8 +22,9 @@ _STYLE = """
 .pareto .best circle { stroke: var(--ink); stroke-width: 2; }
 .pareto g text { font-size: 11px; fill: var(--ink); }
 .dot0 { color: var(--run0); } .dot1 { color: var(--run1); } .dot2 { color: var(--run2); }
-table.results { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 14px; }
-.results th, .results td { padding: 4px 10px; text-align: right; white-space: nowrap; }
+table.results { width: auto; min-width: 0; border-collapse: collapse; font-size: 14px; }
+.results td, .results th { font-variant-numeric: tabular-nums; min-width: 0; width: auto; }
+.results th, .results td { padding: 4px 8px; text-align: right; white-space: nowrap; }
 .results th { font-weight: 600; color: var(--quiet); border-bottom: 1px solid var(--rule); }
 .results td:nth-child(2), .results th:nth-child(2) { text-align: left; }
 .results tr.front td { font-weight: 600; }
@@ -73,6 +74,7 @@ def render(title: str, says: Sequence[str], rows: Sequence[Summary], k: int) -> 
             ],
             Marks(),
             (0, budgets[-1]),
+            smooth=False,
         )
         body += [tag("h2", "More attempts"), tag("figure", exploring.svg)]
         with_entropy = [r for r in curves if r.entropy]
@@ -166,8 +168,8 @@ def _in_words(row: Summary, k: int) -> str:
 def headings(k: int, most: int) -> list[str]:
     """Return the headings of the table."""
     return [
-        "", "", "pass@1", f"different in {k}", f"pass@{most}", "pass@1, paired",
-        f"different in {k}, paired", "ms a step", "seeds",
+        "", "", "pass@1", f"different in {k}", f"pass@{most}", "more pass@1", "more different",
+        "CPU ms a step", "seeds",
     ]  # fmt: skip
 
 
@@ -182,7 +184,7 @@ def cells(number: int, row: Summary) -> list[str]:
         row.most.show(3),
         _signed(right.show(3)) if right else "",
         _signed(distinct.show(1)) if distinct else "",
-        f"{row.step_seconds * 1000:.0f}",
+        f"{row.step_seconds * 1000:.0f}" if row.step_seconds else "",
         str(row.seeds),
     ]
 

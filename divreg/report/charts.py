@@ -102,15 +102,17 @@ def line_chart(
     shade: bool = False,
     caption: str = "",
     top: float | None = None,
+    smooth: bool = True,
 ) -> Chart:
     """Draw lines over steps, from zero: the raw numbers faint, their moving mean bold.
 
-    ``shade`` fills the area between the first two lines.
+    ``smooth`` off draws the raw numbers alone; ``shade`` fills the area between the first two
+    lines.
     """
     drawn = []
     for line in lines:
         xs, ys = binned(line.steps, line.values)
-        drawn.append(_Drawn(line, xs, ys, smoothed(ys)))
+        drawn.append(_Drawn(line, xs, ys, smoothed(ys) if smooth else ys))
     values = [y for d in drawn for y in d.raw] or [1.0]
     grid = ticks(min(0.0, *values), top if top is not None else max(values))
     box = Box(steps, (grid[0], grid[-1]))

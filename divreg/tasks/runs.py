@@ -137,19 +137,8 @@ def rehearse(run: Run, base: Path, output_dir: Path) -> None:
     Raises:
         ValueError: For a combination of settings that cannot do what it says.
     """
-    from divreg.tasks import tiny
-
-    task = TASKS[run.task]
-    model, names = tiny.load(base)
     try:
-        _trainer(
-            run,
-            output_dir,
-            model=model,
-            processing_class=names,
-            reward_funcs=task.reward,
-            train_dataset=task.dataset("train"),
-        )
+        _trainer(run, base, output_dir)
     except ValueError as error:
         raise ValueError(f"row {run.row.label!r}: {error}") from error
 
@@ -173,20 +162,9 @@ def train(run: Run, base: Path, output_dir: Path, callbacks: Sequence[Any] = ())
     from transformers import PrinterCallback
 
     from divreg.monitor.callback import CollapseMonitor
-    from divreg.tasks import tiny
 
-    task = TASKS[run.task]
-    model, names = tiny.load(base)
-    monitor = CollapseMonitor(answer=task.answer)
-    trainer = _trainer(
-        run,
-        output_dir,
-        model=model,
-        processing_class=names,
-        reward_funcs=task.reward,
-        train_dataset=task.dataset("train"),
-        callbacks=[*callbacks, monitor],
-    )
+    monitor = CollapseMonitor(answer=TASKS[run.task].answer)
+    trainer = _trainer(run, base, output_dir, [*callbacks, monitor])
     trainer.remove_callback(PrinterCallback)
     if monitor.trainer is None:  # TRL's own trainer does not hand itself over
         monitor.bind_trainer(trainer)
@@ -194,7 +172,18 @@ def train(run: Run, base: Path, output_dir: Path, callbacks: Sequence[Any] = ())
     return trainer
 
 
-def _trainer(run: Run, output_dir: Path, **common: Any) -> Any:
+def _trainer(run: Run, base: Path, output_dir: Path, callbacks: Sequence[Any] = ()) -> Any:
+    from divreg.tasks import tiny
+
+    task = TASKS[run.task]
+    model, names = tiny.load(base)
+    common: dict[str, Any] = {
+        "model": model,
+        "processing_class": names,
+        "reward_funcs": task.reward,
+        "train_dataset": task.dataset("train"),
+        "callbacks": list(callbacks),
+    }
     quiet = {
         "output_dir": str(output_dir),
         "use_cpu": True,
@@ -235,7 +224,7 @@ def score(run: Run, base: Path, output_dir: Path, callbacks: Sequence[Any] = ())
         "learning_rate": run.learning_rate,
         "hash": run.hash(base.name),
         "train_seconds": round(seconds, 1),
-        "step_seconds": round(clock.median, 4),
+        "step_cpu_seconds": round(clock.median, 4),
         "entropy_curve": _entropy_curve(output_dir),
         **result.as_dict(),
     }
@@ -258,7 +247,7 @@ def _clock() -> Any:
             self.marks: list[float] = []
 
         def on_step_end(self, args, state, control, **_):  # noqa: ARG002
-            self.marks.append(time.perf_counter())
+            self.marks.append(time.process_time())  # whatever else the machine does
 
         @property
         def median(self) -> float:

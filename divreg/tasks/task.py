@@ -1,7 +1,7 @@
 """What a verifiable task is made of, and the ones that come along."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,13 +61,10 @@ EXPRESSIONS = Task(
     max_tokens=12,
     model=_tiny("expressions"),
 )
-EXPRESSIONS_HARD = Task(
-    "expressions-hard",
-    _hard_dataset,
-    expressions.accuracy_reward,
-    _is_worth,
-    expressions.answer,
-    max_tokens=12,
+EXPRESSIONS_HARD = replace(
+    EXPRESSIONS,
+    name="expressions-hard",
+    dataset=_hard_dataset,
     model=_tiny("expressions-hard"),
 )
 COUNTDOWN = Task(

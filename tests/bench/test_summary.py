@@ -9,7 +9,7 @@ def line(row, seed, right, distinct, *, curve=None):
     return {
         "row": row, "seed": seed, "pass_at_1": right, "distinct_correct": distinct,
         "pass_at": curve or {"1": right, "2": right}, "k": 32, "targets": 14, "samples": 2,
-        "entropy_curve": [[1, 1.0], [10, 0.5]], "step_seconds": 0.1,
+        "entropy_curve": [[1, 1.0], [10, 0.5]], "step_cpu_seconds": 0.1,
     }  # fmt: skip
 
 
@@ -70,7 +70,8 @@ def test_pairs_are_of_equal_seeds_only():
 
 
 def test_the_verdict_names_the_best_and_what_did_not_help(rows):
-    text = " ".join(command.verdict(rows, 32))
+    assert command.verdict(rows, 32) == ["No method stays within 0.05 of the pass@1 of Plain."]
+    text = " ".join(command.verdict(rows, 32, cost=0.1))
     assert "Ours keeps most different right answers: 8.0±2.0 in 32 at pass@1 0.600±0.100" in text
     assert "Ours keeps 2.67 times as many" in text
     assert "no help here: Worse" in text

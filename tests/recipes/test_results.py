@@ -6,6 +6,7 @@ from statistics import fmean
 import pytest
 from rich.console import Console
 
+from divreg.bench import command, plan, summary
 from divreg.tasks import runs, table
 
 
@@ -41,3 +42,20 @@ def test_the_readme_shows_the_table_that_the_results_make(folder):
     table.print_table(console, read(folder, "table.json"))
     shown = {line.rstrip() for line in (folder / "README.md").read_text().splitlines()}
     assert {line.rstrip() for line in console.export_text().splitlines()} <= shown | {""}
+
+
+@pytest.mark.parametrize("task", ["expressions"])
+def test_the_recipes_show_the_benchmark_that_its_results_make(repo, task):
+    """`divreg bench PLAN --results FILE` writes this table and says these sentences."""
+    found = command.read_results(repo / "recipes" / "benchmarks" / "results" / f"{task}.json")
+    rows = summary.summarise(found)
+    k = found["runs"][0]["k"]
+    readme = (repo / "recipes" / "README.md").read_text()
+    between = readme.split(f"<!-- bench: {task} -->\n")[1].split("<!-- /bench -->")[0]
+    assert command.markdown(rows, k).strip() in between
+    said = " ".join(between.split())
+    for sentence in command.verdict(rows, k):
+        assert sentence in said
+    planned = plan.read(repo / "recipes" / "benchmarks" / f"{task}.yaml")
+    assert {row["name"] for row in found["rows"]} == {row.name for row in planned.rows}
+    assert {line["steps"] for line in found["runs"]} == {planned.steps}
