@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from divreg import spec
 from divreg.bench import page, plan, summary
 from divreg.tasks import progress, runs, workers
-from divreg.tasks.task import TASKS
+from divreg.tasks.task import find
 
 if TYPE_CHECKING:
     from divreg.bench.plan import Plan
@@ -39,9 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--processes",
         type=int,
-        default=os.cpu_count() or 1,
         metavar="N",
-        help="runs at a time (one per core)",
+        help="runs at a time (one per core; with a model of your own, one)",
     )
     parser.add_argument(
         "--results", type=Path, metavar="FILE", help="only draw table and page from these results"
@@ -55,11 +55,12 @@ def main(args: argparse.Namespace) -> int:
         ValueError: For a plan or an argument that cannot be.
     """
     console = Console(highlight=False, soft_wrap=True)
-    with progress.quiet(console, alerts=False):
-        return _run(args, console)
+    own = bool(spec.read_yaml(args.plan).get("model"))
+    with progress.quiet(console, alerts=False, alone=not own):
+        return _run(args, console, own)
 
 
-def _run(args: argparse.Namespace, console: Console) -> int:
+def _run(args: argparse.Namespace, console: Console, own: bool) -> int:
     chosen = plan.read(args.plan)
     if args.rows:
         chosen = chosen.only(args.rows.split(","))
@@ -74,7 +75,8 @@ def _run(args: argparse.Namespace, console: Console) -> int:
         write(read_results(args.results), output, console)
         return 0
     try:
-        write(run(chosen, output, args.processes, console), output, console)
+        processes = args.processes or (1 if own else os.cpu_count() or 1)
+        write(run(chosen, output, processes, console), output, console)
     except KeyboardInterrupt:
         console.print("\nInterrupted. Type the same command once more: finished runs are kept.")
         return INTERRUPTED
@@ -90,7 +92,11 @@ def run(chosen: "Plan", output: Path, processes: int, console: Console) -> dict[
     Returns:
         The results of the whole plan.
     """
-    base = progress.base_model(console, TASKS[chosen.task].model)
+    base = (
+        Path(chosen.model)
+        if chosen.model
+        else progress.base_model(console, find(chosen.task).model)
+    )
     jobs = [(job, output / "runs" / f"{job.row.name}-{job.seed}") for job in chosen.runs()]
     known = _known(output)
     done = [
@@ -105,7 +111,7 @@ def run(chosen: "Plan", output: Path, processes: int, console: Console) -> dict[
     if missing:
         with console.status("Building every row once"):
             for row in chosen.rows:
-                runs.rehearse(runs.Run(row, task=chosen.task), base, output / "rehearsal")
+                runs.rehearse(replace(jobs[0][0], row=row), base, output / "rehearsal")
         seconds = _trial(chosen, base, output, console)
         hours = missing * seconds / min(processes, missing) / 3600
         console.print(
@@ -231,6 +237,7 @@ def _results(chosen: "Plan", lines: Sequence[Mapping[str, Any]]) -> dict[str, An
     ]
     return {
         "task": chosen.task,
+        "model": chosen.model,
         "steps": chosen.steps,
         "learning_rate": chosen.learning_rate,
         "rows": rows,
@@ -266,9 +273,7 @@ def _lines(results: Mapping[str, Any]) -> str:
 
 def _trial(chosen: "Plan", base: Path, output: Path, console: Console) -> float:
     """Return the seconds of a run, from a short one of the first row."""
-    short = runs.Run(
-        chosen.rows[0], 0, TRIAL, chosen.learning_rate, chosen.task, samples=chosen.samples
-    )
+    short = replace(chosen.runs()[0], steps=TRIAL)
     started = time.perf_counter()
     with console.status("Timing a few steps"):
         (line,) = workers.train_all([(short, output / "trial")], base, 1, lambda _: None)

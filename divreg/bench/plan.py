@@ -8,10 +8,10 @@ from typing import Any
 
 from divreg import spec
 from divreg.tasks import runs
-from divreg.tasks.task import TASKS
+from divreg.tasks.task import find
 
 _BUDGET = {"steps", "learning_rate", "seeds", "samples"}
-_KEYS = {"task", "divreg", "trainer", "rows"} | _BUDGET
+_KEYS = {"task", "model", "divreg", "trainer", "rows"} | _BUDGET
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Plan:
         steps: Optimizer steps of a run.
         learning_rate: Of every run.
         samples: Answers to each held-out prompt.
+        model: A hub name or folder; None is the task's tiny model.
     """
 
     task: str
@@ -35,6 +36,7 @@ class Plan:
     steps: int = runs.STEPS
     learning_rate: float = runs.LEARNING_RATE
     samples: int = 256
+    model: str | None = None
 
     def only(self, names: list[str]) -> "Plan":
         """Return the plan with some of its rows, and always the first.
@@ -52,7 +54,7 @@ class Plan:
     def runs(self) -> list[runs.Run]:
         """Return every run, seed by seed, so that an interrupted benchmark has whole rows."""
         return [
-            runs.Run(row, seed, self.steps, self.learning_rate, self.task, self.samples)
+            runs.Run(row, seed, self.steps, self.learning_rate, self.task, self.samples, self.model)
             for seed in range(self.seeds)
             for row in self.rows
         ]
@@ -68,9 +70,8 @@ def read(path: str | Path) -> Plan:
     for key in document:
         if key not in _KEYS:
             raise ValueError(spec.unknown(f"{path}", "key", key, _KEYS))
-    task = document.get("task")
-    if task not in TASKS:
-        raise ValueError(spec.unknown(f"{path}", "task", task, TASKS))
+    task = str(document.get("task"))
+    find(task)
     given = document.get("rows")
     if not isinstance(given, Mapping) or not given:
         raise ValueError(
@@ -96,7 +97,8 @@ def read(path: str | Path) -> Plan:
     for key in ("seeds", "steps", "samples"):
         if key in budget and not (isinstance(budget[key], int) and budget[key] > 0):
             raise ValueError(f"{path}: {key} needs at least 1; got {budget[key]!r}.")
-    return Plan(task, tuple(rows), frozenset(baselines), **budget)
+    model = document.get("model")
+    return Plan(task, tuple(rows), frozenset(baselines), **budget, model=model)
 
 
 def _row(label: str, settings: dict[str, Any], document: Mapping[str, Any]) -> runs.Row:

@@ -39,7 +39,7 @@ class Score:
 def sample(
     model: Any,
     names: Any,
-    prompts: Sequence[str],
+    prompts: Sequence[str | list[dict[str, str]]],
     *,
     samples: int,
     max_tokens: int,
@@ -51,7 +51,8 @@ def sample(
     Args:
         model: A causal LM.
         names: Its tokenizer.
-        prompts: Texts; where their lengths in tokens differ they are padded on the left.
+        prompts: Texts, or conversations, which the tokenizer's chat template writes; where their
+            lengths in tokens differ they are padded on the left.
         samples: Answers to each.
         max_tokens: Longest answer.
         seed: Of the sampling.
@@ -61,7 +62,7 @@ def sample(
         One list of ``samples`` texts per prompt, and the mean token entropy in nats.
     """
     generator = torch.Generator(model.device).manual_seed(seed)
-    rows = [names.encode(prompt) for prompt in prompts]
+    rows = [_encode(names, prompt) for prompt in prompts]
     width = max(map(len, rows))
     blank = names.pad_token_id if names.pad_token_id is not None else names.eos_token_id
     ids = torch.tensor([[blank] * (width - len(row)) + row for row in rows])
@@ -82,6 +83,13 @@ def sample(
         tokens += int(alive.sum())
     groups = [texts[i : i + samples] for i in range(0, len(texts), samples)]
     return groups, entropy / max(1, tokens)
+
+
+def _encode(names: Any, prompt: str | list[dict[str, str]]) -> list[int]:
+    if isinstance(prompt, str):
+        return names.encode(prompt)
+    text = names.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False)
+    return names.encode(text, add_special_tokens=False)
 
 
 def _continue(
@@ -128,6 +136,7 @@ def evaluate(
     samples: int = 128,
     k: int = 32,
     seed: int = 1234,
+    rows_at_once: int = 2048,
 ) -> Score:
     """Score a model on the held-out prompts of a task.
 
@@ -142,6 +151,7 @@ def evaluate(
         samples: Samples per prompt, at least ``k``.
         k: The budget that the score speaks of.
         seed: Of the sampling.
+        rows_at_once: Answers written side by side.
     """
     if rows is None:
         rows = cast(Sequence[Mapping[str, Any]], list(task.dataset("held_out")))
@@ -152,6 +162,7 @@ def evaluate(
         samples=samples,
         max_tokens=task.max_tokens + 2,
         seed=seed,
+        rows_at_once=rows_at_once,
     )
     right = [
         [task.answer(t) for t in texts if task.is_correct(t, row)]

@@ -51,7 +51,7 @@ def base_model(console: Console, build: Callable[..., Path]) -> Path:
 
 
 @contextmanager
-def quiet(console: Console, alerts: bool = True) -> Iterator[None]:
+def quiet(console: Console, alerts: bool = True, alone: bool = True) -> Iterator[None]:
     """Keep away from the console what is not for who compares runs.
 
     Enter it before torch and TRL are imported.
@@ -59,8 +59,9 @@ def quiet(console: Console, alerts: bool = True) -> Iterator[None]:
     Args:
         console: Where to print.
         alerts: Whether what divreg says in this process goes through it; else nowhere.
+        alone: Whether the runs need no network and no GPU.
     """
-    runs.quiet_environment()
+    runs.quiet_environment(alone)
     logger = logging.getLogger("divreg")
     handler = _ConsoleHandler(console) if alerts else logging.NullHandler()
     propagate = logger.propagate

@@ -17,12 +17,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from divreg.tasks.task import TASKS
+from divreg.tasks.task import Task, find
 
 STEPS = 300
 """Optimizer steps of a run; each trains on 8 numbers x 16 answers."""
 LEARNING_RATE = 3e-4
 """Plain GRPO's best for pass@1 in the sweep of ``recipes/expressions/results/rates.json``."""
+TINY_SIDE_BY_SIDE, SIDE_BY_SIDE = 2048, 64
+"""Answers written at a time when a model is scored: the tiny one, and one of your own."""
 RATES = (3e-5, 1e-4, 2e-4, 3e-4, 5e-4)
 """Learning rates of the sweep."""
 ENTROPY_COEFFICIENTS = (0.003, 0.01, 0.03, 0.1, 0.2)
@@ -72,6 +74,13 @@ class Run:
     task: str = "expressions"
     samples: int = 128
     """Answers to each held-out prompt when it is scored."""
+    model: str | None = None
+    """A hub name or folder of your own, which TRL loads; None is the task's tiny one."""
+
+    @property
+    def found(self) -> Task:
+        """The task itself."""
+        return find(self.task)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -82,7 +91,7 @@ class Run:
             "lr_scheduler_type": "constant",
             "per_device_train_batch_size": 128,
             "num_generations": 16,
-            "max_completion_length": TASKS[self.task].max_tokens,
+            "max_completion_length": self.found.max_tokens,
             "temperature": 1.0,
             "beta": 0.0,
             "seed": self.seed,
@@ -92,25 +101,32 @@ class Run:
     def hash(self, base: str) -> str:
         """Eight hex digits that change with the settings, the trainer, the task or the model."""
         facts = [_VERSION, base, self.settings, self.row.divreg, self.task, self.samples]
+        facts += [self.model] if self.model else []
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
 
 
-def quiet_environment() -> None:
-    """Keep a run offline and its console free of what would confuse a newcomer.
+def quiet_environment(alone: bool = True) -> None:
+    """Keep the console of a run free of what would confuse a newcomer.
 
     Call it before torch and TRL are imported; what the user has set stays.
+
+    Args:
+        alone: Whether the runs need no network and no GPU: the tiny models gain from neither.
     """
-    for name, value in {
-        "HF_HUB_OFFLINE": "1",
-        "TRANSFORMERS_OFFLINE": "1",
+    quiet = {
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "TRANSFORMERS_VERBOSITY": "error",
+    }
+    cut_off = {
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
         "DS_ACCELERATOR": "cpu",  # else deepspeed, where installed, warns that it found no GPU
-        "CUDA_VISIBLE_DEVICES": "",  # the model is too small to gain from a GPU
-    }.items():
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+    for name, value in (quiet | cut_off if alone else quiet).items():
         os.environ.setdefault(name, value)
 
 
@@ -157,13 +173,14 @@ def train(run: Run, base: Path, output_dir: Path, callbacks: Sequence[Any] = ())
     """
     import torch
 
-    # One thread gives the same result whatever else the machine does, and hardly more time here.
-    torch.set_num_threads(1)
+    if run.model is None:
+        # One thread gives the same result whatever else the machine does, in hardly more time.
+        torch.set_num_threads(1)
     from transformers import PrinterCallback
 
     from divreg.monitor.callback import CollapseMonitor
 
-    monitor = CollapseMonitor(answer=TASKS[run.task].answer)
+    monitor = CollapseMonitor(answer=run.found.answer)
     trainer = _trainer(run, base, output_dir, [*callbacks, monitor])
     trainer.remove_callback(PrinterCallback)
     if monitor.trainer is None:  # TRL's own trainer does not hand itself over
@@ -175,36 +192,33 @@ def train(run: Run, base: Path, output_dir: Path, callbacks: Sequence[Any] = ())
 def _trainer(run: Run, base: Path, output_dir: Path, callbacks: Sequence[Any] = ()) -> Any:
     from divreg.tasks import tiny
 
-    task = TASKS[run.task]
-    model, names = tiny.load(base)
+    task = run.found
     common: dict[str, Any] = {
-        "model": model,
-        "processing_class": names,
+        "model": run.model,
         "reward_funcs": task.reward,
         "train_dataset": task.dataset("train"),
         "callbacks": list(callbacks),
     }
-    quiet = {
+    settings: dict[str, Any] = {
         "output_dir": str(output_dir),
-        "use_cpu": True,
-        "bf16": False,
-        "gradient_checkpointing": False,
         "report_to": "none",
         "save_strategy": "no",
         "logging_steps": 5,
         "disable_tqdm": True,
     }
+    if run.model is None:
+        common["model"], common["processing_class"] = tiny.load(base)
+        settings |= {"use_cpu": True, "bf16": False, "gradient_checkpointing": False}
+    settings |= run.settings
     if run.row.divreg is None:
         from trl.trainer.grpo_config import GRPOConfig
         from trl.trainer.grpo_trainer import GRPOTrainer
 
-        return GRPOTrainer(args=GRPOConfig(**run.settings, **quiet), **common)
+        return GRPOTrainer(args=GRPOConfig(**settings), **common)
     from divreg.trainers.grpo import DiverseGRPOConfig, DiverseGRPOTrainer
 
     block = copy.deepcopy(dict(run.row.divreg)) or None
-    return DiverseGRPOTrainer(
-        args=DiverseGRPOConfig(**run.settings, **quiet, divreg=block), **common
-    )
+    return DiverseGRPOTrainer(args=DiverseGRPOConfig(**settings, divreg=block), **common)
 
 
 def score(run: Run, base: Path, output_dir: Path, callbacks: Sequence[Any] = ()) -> dict[str, Any]:
@@ -215,7 +229,13 @@ def score(run: Run, base: Path, output_dir: Path, callbacks: Sequence[Any] = ())
     started = time.perf_counter()
     trainer = train(run, base, output_dir, [*callbacks, clock])
     seconds = time.perf_counter() - started
-    result = evaluate(trainer.model, trainer.processing_class, TASKS[run.task], samples=run.samples)
+    result = evaluate(
+        trainer.model,
+        trainer.processing_class,
+        run.found,
+        samples=run.samples,
+        rows_at_once=SIDE_BY_SIDE if run.model else TINY_SIDE_BY_SIDE,
+    )
     return {
         "row": run.row.name,
         "task": run.task,

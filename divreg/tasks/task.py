@@ -1,5 +1,6 @@
 """What a verifiable task is made of, and the ones that come along."""
 
+import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -77,3 +78,27 @@ COUNTDOWN = Task(
     model=_tiny("countdown"),
 )
 TASKS = {task.name: task for task in (EXPRESSIONS, EXPRESSIONS_HARD, COUNTDOWN)}
+
+
+def find(name: str) -> Task:
+    """Return a task by its name, or by the dotted path of your own.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    from divreg import spec
+
+    if name in TASKS:
+        return TASKS[name]
+    if "." not in str(name):
+        known = ", ".join(TASKS)
+        near = difflib.get_close_matches(str(name), TASKS, n=1)
+        cure = f"Did you mean {near[0]!r}?" if near else "Or the dotted path of a Task of your own."
+        raise ValueError(f"there is no task {name!r}; there are {known}. {cure}")
+    found = spec.named(name, "task")
+    if not isinstance(found, Task):
+        raise ValueError(
+            f"task {name!r} needs to be a divreg.tasks.task.Task; got {type(found).__name__}. "
+            f"Build one: Task(name, dataset, reward, ...)."
+        )
+    return found

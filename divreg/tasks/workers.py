@@ -57,7 +57,8 @@ def train_all(
     # A fresh interpreter each: torch's threads do not survive a fork.
     context = get_context("spawn")
     inbox = context.Queue()
-    pool = ProcessPoolExecutor(min(processes, len(jobs)), context, _start, (inbox,))
+    alone = all(run.model is None for run, _ in jobs)
+    pool = ProcessPoolExecutor(min(processes, len(jobs)), context, _start, (inbox, alone))
     try:
         waiting = {
             pool.submit(_train, i, run, base, folder): i for i, (run, folder) in enumerate(jobs)
@@ -96,12 +97,12 @@ def _listen(
     return lines
 
 
-def _start(outbox: Any) -> None:
+def _start(outbox: Any, alone: bool) -> None:
     """Prepare a process that trains: quiet, and deaf to Ctrl-C, which its parent handles."""
     global _outbox
     _outbox = outbox
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    runs.quiet_environment()
+    runs.quiet_environment(alone)
     warnings.filterwarnings("ignore")
     logging.getLogger("divreg").propagate = False
 

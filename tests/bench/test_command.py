@@ -66,6 +66,31 @@ def test_a_benchmark_runs_writes_and_does_not_run_again(here, capsys, monkeypatc
     assert bench.main(arguments("--results", str(output / "results.json"))) == 0
 
 
+OWN_TASK = """
+import dataclasses
+
+from divreg.tasks.task import EXPRESSIONS
+
+TASK = dataclasses.replace(EXPRESSIONS, name="mine")
+"""
+
+
+def test_a_model_and_a_task_of_ones_own(here, capsys, monkeypatch):
+    monkeypatch.setattr(command, "TRIAL", 2)
+    monkeypatch.setenv("PYTHONPATH", str(here))
+    (here / "my_task.py").write_text(OWN_TASK)
+    folder = tiny.base_model(SMALL)
+    (here / "plan.yaml").write_text(
+        PLAN.replace("task: expressions", f"task: my_task.TASK\nmodel: {folder}")
+        + "trainer: {use_cpu: true, bf16: false, per_device_train_batch_size: 16}\n"
+    )
+    assert bench.main(arguments("--output-dir", "out")) == 0
+    found = json.loads((here / "out" / "results.json").read_text())
+    assert (found["task"], found["model"]) == ("my_task.TASK", str(folder))
+    assert len(found["runs"]) == 2
+    assert "my_task.TASK" in (here / "out" / "pareto.html").read_text()
+
+
 def test_an_interrupted_benchmark_keeps_what_is_done(here, capsys, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt

@@ -52,7 +52,9 @@ def test_only_keeps_the_first_row_to_compare_with(write):
     ("changes", "says"),
     [
         ({"taks": 1}, "no key 'taks'.*Did you mean 'task'"),
-        ({"task": "expresions"}, "Did you mean 'expressions'"),
+        ({"task": "expresions"}, "there is no task 'expresions'.*Did you mean 'expressions'"),
+        ({"task": "mine"}, "Or the dotted path of a Task"),
+        ({"task": "math.pi"}, "needs to be a divreg.tasks.task.Task; got float"),
         ({"rows": {}}, "needs rows; got {}"),
         ({"rows": {"A b": {}, "a-b": {}}}, "two rows alike"),
         ({"rows": {"GRPO": {"entropy_coeff": 1}}}, "Did you mean 'entropy_coef'"),

@@ -140,6 +140,15 @@ def test_prompts_of_different_lengths_are_continued_as_if_alone():
         assert together == pytest.approx(sum(alone) / 2, rel=rtol)
 
 
+def test_a_conversation_is_written_by_the_chat_template():
+    names = tiny.tokenizer()
+    names.chat_template = "{{ messages[0]['content'] }}="
+    model = tiny._new_model(SMALL, names).eval()
+    said = [[{"role": "user", "content": "24"}]]
+    options = {"samples": 4, "max_tokens": 5, "seed": 3}
+    assert sample(model, names, said, **options) == sample(model, names, ["24="], **options)
+
+
 def test_expected_distinct_agrees_with_drawing_subsets():
     answers = ["a"] * 5 + ["b"] * 2 + ["c"]
     pool = answers + [None] * 4
