@@ -27,6 +27,7 @@ examples:
   divreg demo                                  see plain GRPO collapse and DiverseGRPOTrainer hold
   divreg report runs/my-grpo                   explain a run that already happened
   divreg grpo --config recipes/expressions/tiny/darling.yaml --max_steps 50
+  divreg bench recipes/benchmarks/expressions.yaml   every method side by side, hours
   divreg calibrate pairs.jsonl --encoder NAME  when two texts are the same, from labelled pairs
   divreg methods                               what there is, with hyper-parameters and sources
 
