@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
+from weakref import WeakSet
 
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
@@ -67,7 +68,7 @@ class CollapseMonitor(TrainerCallback, ExportableState):
         ValueError: If an argument does not fit the trainer; the message says what to type.
     """
 
-    _waiting: ClassVar[list["CollapseMonitor"]] = []
+    _bound: ClassVar[WeakSet[Any]] = WeakSet()  # trainers; each keeps its monitors until it trains
 
     def __init__(
         self,
@@ -122,7 +123,7 @@ class CollapseMonitor(TrainerCallback, ExportableState):
             ValueError: If the trainer has no rollouts and there are no ``probe_prompts``, or it has
                 and there are, or it cannot intervene as asked.
         """
-        self._adopt()
+        self._adopt(trainer)
         self.trainer = trainer
         name = type(trainer).__name__
         self.rolls_out = _seams.read_rollout(trainer) is not None
@@ -133,8 +134,7 @@ class CollapseMonitor(TrainerCallback, ExportableState):
             )
         if self.rolls_out and self.probe_prompts:
             raise ValueError(
-                f"CollapseMonitor watches the rollouts of {name}; got probe_prompts as well. "
-                f"Remove probe_prompts."
+                f"CollapseMonitor watches the rollouts of {name}; got probe_prompts. Remove them."
             )
         if self.on_collapse == "intervene":
             self._check_intervene(name)
@@ -144,7 +144,8 @@ class CollapseMonitor(TrainerCallback, ExportableState):
             (a for a in ("grpo", "rloo", "sft", "dpo") if a in name.lower()),
             "grpo" if self.rolls_out else "sft",
         )
-        CollapseMonitor._waiting = [*CollapseMonitor._waiting, self]
+        trainer._divreg_monitors = [*getattr(trainer, "_divreg_monitors", ()), self]
+        CollapseMonitor._bound.add(trainer)
 
     def on_rollout(self, batch: Batch, step: int, mode: str) -> None:  # noqa: ARG002
         """Take in a rollout from a Diverse trainer, on every process, before its loss."""
@@ -187,8 +188,7 @@ class CollapseMonitor(TrainerCallback, ExportableState):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
         """Restore what a checkpoint kept, open the records, sample the probes of step 0."""
-        self._adopt()
-        CollapseMonitor._waiting = [m for m in CollapseMonitor._waiting if m is not self]
+        self._adopt(next((t for t in CollapseMonitor._bound if t.args is args), self.trainer))
         if self.trainer is None:
             raise ValueError(
                 "CollapseMonitor needs the trainer it watches; got none. "
@@ -402,17 +402,17 @@ class CollapseMonitor(TrainerCallback, ExportableState):
             return None
         return self.reader.rollout(rows, group, weights)
 
-    def _adopt(self) -> None:
-        """Become the monitor that transformers replaced by this copy, if it did.
+    def _adopt(self, trainer: Any) -> None:
+        """Become the monitor that transformers replaced by this copy, built from JSON, if it did.
 
-        With ``restore_callback_states_from_checkpoint=True`` it builds a new callback from JSON,
-        which cannot hold a trainer or a function.
+        That is ``restore_callback_states_from_checkpoint=True``; JSON can hold no trainer.
         """
-        others = [m for m in CollapseMonitor._waiting if m is not self]
+        others = [m for m in getattr(trainer, "_divreg_monitors", ()) if m is not self]
         if self._restored is not None and self.trainer is None and others:
-            restored, self.__dict__ = self._restored, others[0].__dict__
+            restored, self.__dict__ = self._restored, others.pop(0).__dict__
             self.saved = restored
-            CollapseMonitor._waiting = [m for m in others if m is not others[0]]
+        if trainer is not None:
+            trainer._divreg_monitors = others
 
     def _restore(self, entry: Any, args: Any, step: int) -> None:
         """Continue from what ``trainer_state.json`` of the checkpoint holds."""

@@ -162,11 +162,13 @@ def test_state_survives_resume(make_trainer, restore):
     whole = make_trainer({}, **saving)
     whole.train()
     after = copy.deepcopy(monitor_of(whole).detector.state_dict())
+    other = make_trainer({}, **saving)  # never trained: its monitor is not taken
     resumed = make_trainer({}, **saving, restore_callback_states_from_checkpoint=restore)
     checkpoint = f"{whole.args.output_dir}/checkpoint-2"
     resumed.train(resume_from_checkpoint=checkpoint)
     monitor = monitor_of(resumed)
     assert monitor.trainer is resumed
+    assert monitor_of(other).trainer is other
     state = monitor.detector.state_dict()
     assert state["series"]["distinct_classes"]["n"] == 4
     assert state["series"] == after["series"]

@@ -11,7 +11,8 @@ from divreg.trainers import recipe
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 LAUNCHERS = sorted((RECIPES / "accelerate_configs").glob("*.yaml"))
-SHIPPED = [p for p in sorted(RECIPES.rglob("*.yaml")) if p not in LAUNCHERS]
+PLANS = sorted((RECIPES / "benchmarks").glob("*.yaml"))  # read in tests/bench
+SHIPPED = [p for p in sorted(RECIPES.rglob("*.yaml")) if p not in LAUNCHERS + PLANS]
 TINY = [p for p in SHIPPED if p.parent.name == "tiny"]
 REAL = [p for p in SHIPPED if p.parent.name != "tiny"]
 
