@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from divreg.bench.plan import Plan
 
 COST = 0.05  # of pass@1: what the best row may give up against the first
+JUDGED = 3  # seeds, from which on a row is said to help or to hurt
 TRIAL = 12  # steps that are trained to know how long a step takes here
 INTERRUPTED, FAILED = 130, 1
 _LISTS = ("rows", "runs")
@@ -180,7 +181,7 @@ def verdict(rows: Sequence[summary.Summary], k: int, cost: float = COST) -> list
         f"The best of what a user would take instead is {other.label}: {other.distinct.show(1)} at "
         f"{other.right.show(3)}. {best.label} keeps {ratio:.2f} times as many.",
     ]
-    everything = [r for r in rows[1:] if not r.baseline]
+    everything = [r for r in rows[1:] if not r.baseline and r.seeds >= JUDGED]
     idle = [r.label for r in everything if r.gains and _within(r.gains[1])]
     if idle:
         sentences.append(
@@ -192,6 +193,11 @@ def verdict(rows: Sequence[summary.Summary], k: int, cost: float = COST) -> list
         sentences.append(
             f"Right less often than {first.label} by more than two standard errors: "
             f"{', '.join(worse)}."
+        )
+    few = sum(r.seeds < JUDGED for r in rows[1:])
+    if few:
+        sentences.append(
+            f"{few} rows have fewer than {JUDGED} seeds: whether they help or hurt is not said."
         )
     return sentences
 

@@ -134,7 +134,7 @@ class CollapseMonitor(TrainerCallback, ExportableState):
             )
         if self.rolls_out and self.probe_prompts:
             raise ValueError(
-                f"CollapseMonitor watches the rollouts of {name}; got probe_prompts. Remove them."
+                f"CollapseMonitor watches rollouts of {name}; got prompts. Remove probe_prompts."
             )
         if self.on_collapse == "intervene":
             self._check_intervene(name)

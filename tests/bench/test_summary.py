@@ -69,7 +69,9 @@ def test_pairs_are_of_equal_seeds_only():
     assert distinct.value == pytest.approx(3.0)
 
 
-def test_the_verdict_names_the_best_and_what_did_not_help(rows):
+def test_the_verdict_names_the_best_and_what_did_not_help(rows, monkeypatch):
+    assert "2 rows have fewer than 3 seeds" in command.verdict(rows, 32, cost=0.1)[-1]
+    monkeypatch.setattr(command, "JUDGED", 2)
     assert command.verdict(rows, 32) == ["No method stays within 0.05 of the pass@1 of Plain."]
     text = " ".join(command.verdict(rows, 32, cost=0.1))
     assert "Ours keeps most different right answers: 8.0±2.0 in 32 at pass@1 0.600±0.100" in text
