@@ -121,7 +121,8 @@ def run(
         console.print(f"\nInterrupted. Type the same command once more: {what}.")
         return INTERRUPTED
     except workers.KilledError as killed:
-        console.print(f"\n{killed}", soft_wrap=True)
+        cure = "Try one run at a time: divreg demo --processes 1"
+        console.print(f"\n{killed} {cure}", soft_wrap=True)
         return FAILED
     return 0
 

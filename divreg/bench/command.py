@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -62,36 +61,47 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace, console: Console, own: bool) -> int:
-    chosen = plan.read(args.plan)
-    if args.rows:
-        chosen = chosen.only(args.rows.split(","))
+    whole = plan.read(args.plan)
     for name in ("seeds", "steps", "processes"):
         value = getattr(args, name)
         if value is not None and value < 1:
             raise ValueError(f"divreg bench --{name} needs at least 1; got {value}.")
         if value is not None and name != "processes":
-            chosen = replace(chosen, **{name: value})
-    output = args.output_dir or Path("runs") / f"bench-{chosen.task}"
+            whole = replace(whole, **{name: value})
+    chosen = whole.only(args.rows.split(",")) if args.rows else whole
+    output = args.output_dir or Path("runs") / f"bench-{whole.task}"
     if args.results:
         write(read_results(args.results), output, console)
         return 0
     try:
         processes = args.processes or (1 if own else os.cpu_count() or 1)
-        write(run(chosen, output, processes, console), output, console)
+        write(run(chosen, whole, output, processes, console), output, console)
     except KeyboardInterrupt:
         console.print("\nInterrupted. Type the same command once more: finished runs are kept.")
         return INTERRUPTED
     except workers.KilledError as killed:
-        console.print(f"\n{killed}")
+        console.print(
+            f"\n{killed} Finished runs are kept. Try one at a time: "
+            f"divreg bench {args.plan} --processes 1"
+        )
         return FAILED
     return 0
 
 
-def run(chosen: "Plan", output: Path, processes: int, console: Console) -> dict[str, Any]:
+def run(
+    chosen: "Plan", whole: "Plan", output: Path, processes: int, console: Console
+) -> dict[str, Any]:
     """Train what has no result yet; ``results.json`` grows with every run that ends.
 
+    Args:
+        chosen: What is run now.
+        whole: The plan it is a part of: results of its other rows and seeds are kept.
+        output: Where runs and results go.
+        processes: Runs at a time.
+        console: Where to print.
+
     Returns:
-        The results of the whole plan.
+        All results of the plan.
     """
     base = (
         Path(chosen.model)
@@ -99,44 +109,39 @@ def run(chosen: "Plan", output: Path, processes: int, console: Console) -> dict[
         else progress.base_model(console, find(chosen.task).model)
     )
     jobs = [(job, output / "runs" / f"{job.row.name}-{job.seed}") for job in chosen.runs()]
-    known = _known(output)
-    done = [
-        known.get((job.row.name, job.hash(base.name))) or runs.finished(job, base, folder)
-        for job, folder in jobs
-    ]
-    missing = done.count(None)
+    found = _known(whole, base, output)
+    for job, folder in jobs:
+        line = found.get(_key(job)) or runs.finished(job, base, folder)
+        if line:
+            found[_key(job)] = line
+    todo = [(job, folder) for job, folder in jobs if _key(job) not in found]
     console.print(
         f"{len(chosen.rows)} rows x {chosen.seeds} seeds on {chosen.task}, {chosen.steps} steps "
-        f"each: {len(jobs)} runs, {missing} to do. Results: {output / 'results.json'}"
+        f"each: {len(jobs)} runs, {len(todo)} to do. Results: {output / 'results.json'}"
     )
-    if missing:
-        with console.status("Building every row once"):
-            for row in chosen.rows:
-                runs.rehearse(replace(jobs[0][0], row=row), base, output / "rehearsal")
-        seconds = _trial(chosen, base, output, console)
-        hours = missing * seconds / min(processes, missing) / 3600
-        console.print(
-            f"About {_duration(hours)} with {processes} at a time, from {TRIAL} steps of the first "
-            f"row. Ctrl-C at any time: finished runs are kept."
-        )
-    found: dict[int, Mapping[str, Any]] = {i: line for i, line in enumerate(done) if line}
+    if not todo:
+        return _save(whole, found, output)
+    with console.status("Building every row once"):
+        for job in {job.row.name: job for job, _ in todo}.values():
+            runs.rehearse(job, base, output / "rehearsal")
+    hours = len(todo) * _trial(todo[0][0], base, output, console) / 3600
+    console.print(
+        f"About {_duration(hours / min(processes, len(todo)))} with {processes} at a time, from "
+        f"{TRIAL} steps of the first row to do. Ctrl-C at any time: finished runs are kept."
+    )
     with progress.bar(console) as bar:
-        task = bar.add_task("Runs", total=len(jobs), completed=len(found), note="")
-        todo = [i for i, line in enumerate(done) if line is None]
+        task = bar.add_task("Runs", total=len(jobs), completed=len(jobs) - len(todo), note="")
 
         def hear(news: workers.News) -> None:
             if line := news.line:
-                found[todo[news.job]] = line
-                _save(_results(chosen, list(found.values())), output)
+                found[_key(todo[news.job][0])] = line
+                _save(whole, found, output)
                 note = f"{line['row']}, seed {line['seed']}: pass@1 {line['pass_at_1']:.2f}, "
                 note += f"{line['distinct_correct']:.1f} different"
                 bar.update(task, advance=1, note=note)
 
-        if todo:
-            workers.train_all([jobs[i] for i in todo], base, processes, hear)
-    results = _results(chosen, [found[i] for i in range(len(jobs))])
-    _save(results, output)
-    return results
+        workers.train_all(todo, base, processes, hear)
+    return _save(whole, found, output)
 
 
 def write(found: Mapping[str, Any], output: Path, console: Console) -> None:
@@ -223,49 +228,70 @@ def read_results(path: Path) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(
-            f"divreg bench needs the results.json of a benchmark; got {path} ({error})."
+            f"divreg bench needs the results.json of a benchmark; got {path} ({error}). "
+            f"Remove it, or give the path of another."
         ) from error
     if not isinstance(found, dict) or not found.get("runs"):
         raise ValueError(f"divreg bench needs results with runs; {path} has none. Remove it.")
     return found
 
 
-def _results(chosen: "Plan", lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+Found = dict[tuple[int, str], Mapping[str, Any]]
+"""Lines of the results by seed and row."""
+
+
+def _key(job: runs.Run) -> tuple[int, str]:
+    return job.seed, job.row.name
+
+
+def _known(whole: "Plan", base: Path, output: Path) -> Found:
+    """Return the runs of earlier results that the plan would make, asked for now or not.
+
+    A hash knows settings, seed and base model: a line of other settings is never taken.
+
+    Raises:
+        ValueError: If the results there are those of another budget, which would be lost.
+    """
+    path = output / "results.json"
+    if not path.exists():
+        return {}
+    results = read_results(path)
+    for name, ours in whole.budget.items():
+        if results.get(name) != ours:
+            raise ValueError(
+                f"{path} holds runs with {name}={results.get(name)!r}; got {ours!r}. Keep them: "
+                f"name another --output-dir."
+            )
+    rows = {row.name: row for row in whole.rows}
+    known = {}
+    for line in results["runs"]:
+        if row := rows.get(line["row"]):
+            job = whole.run(row, line["seed"])
+            if job.hash(base.name) == line["hash"]:
+                known[_key(job)] = line
+    return known
+
+
+def _save(whole: "Plan", found: Found, output: Path) -> dict[str, Any]:
+    """Write the results so far, seed by seed in the order of the rows, and return them."""
     rows = [
         {
             "name": row.name,
             "label": row.label,
-            "baseline": row.name in chosen.baselines,
+            "baseline": row.name in whole.baselines,
             "config": row.config,
             "divreg": row.divreg,
         }
-        for row in chosen.rows
+        for row in whole.rows
     ]
-    return {
-        "task": chosen.task,
-        "model": chosen.model,
-        "steps": chosen.steps,
-        "learning_rate": chosen.learning_rate,
-        "rows": rows,
-        "runs": list(lines),
-    }
-
-
-def _known(output: Path) -> dict[tuple[str, str], Mapping[str, Any]]:
-    """Return the runs of earlier results by row and hash: results alone can be gone on with.
-
-    A hash knows settings, seed and base model: a line of other settings is never taken.
-    """
-    path = output / "results.json"
-    lines = read_results(path)["runs"] if path.exists() else []
-    return {(line["row"], line["hash"]): line for line in lines}
-
-
-def _save(results: Mapping[str, Any], output: Path) -> None:
+    order = {row.name: i for i, row in enumerate(whole.rows)}
+    lines = [found[key] for key in sorted(found, key=lambda key: (key[0], order[key[1]]))]
+    results = {**whole.budget, "rows": rows, "runs": lines}
     output.mkdir(parents=True, exist_ok=True)
     part = output / "results.part"
     part.write_text(_lines(results), encoding="utf-8")
     part.rename(output / "results.json")
+    return results
 
 
 def _lines(results: Mapping[str, Any]) -> str:
@@ -277,15 +303,15 @@ def _lines(results: Mapping[str, Any]) -> str:
     return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
-def _trial(chosen: "Plan", base: Path, output: Path, console: Console) -> float:
-    """Return the seconds of a run, from a short one of the first row."""
-    short = replace(chosen.runs()[0], steps=TRIAL)
+def _trial(job: runs.Run, base: Path, output: Path, console: Console) -> float:
+    """Return the seconds of a run, from a short one of the same row."""
+    short = replace(job, steps=TRIAL)
     started = time.perf_counter()
     with console.status("Timing a few steps"):
         (line,) = workers.train_all([(short, output / "trial")], base, 1, lambda _: None)
     training = line["train_seconds"]
     others = time.perf_counter() - started - training
-    return others + training * chosen.steps / TRIAL
+    return others + training * job.steps / TRIAL
 
 
 def _duration(hours: float) -> str:
@@ -298,9 +324,3 @@ def _within(gain: summary.Mean) -> bool:
 
 def _below(gain: summary.Mean) -> bool:
     return gain.error is not None and gain.value < -2 * gain.error
-
-
-if __name__ == "__main__":
-    _parser = argparse.ArgumentParser(prog="divreg bench")
-    add_arguments(_parser)
-    sys.exit(main(_parser.parse_args()))

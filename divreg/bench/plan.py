@@ -51,13 +51,25 @@ class Plan:
         kept = tuple(r for i, r in enumerate(self.rows) if i == 0 or r.name in names)
         return replace(self, rows=kept)
 
+    @property
+    def budget(self) -> dict[str, Any]:
+        """What all results in one file have in common."""
+        return {
+            "task": self.task,
+            "model": self.model,
+            "steps": self.steps,
+            "learning_rate": self.learning_rate,
+        }
+
+    def run(self, row: runs.Row, seed: int) -> runs.Run:
+        """Return one run."""
+        return runs.Run(
+            row, seed, self.steps, self.learning_rate, self.task, self.samples, self.model
+        )
+
     def runs(self) -> list[runs.Run]:
-        """Return every run, seed by seed, so that an interrupted benchmark has whole rows."""
-        return [
-            runs.Run(row, seed, self.steps, self.learning_rate, self.task, self.samples, self.model)
-            for seed in range(self.seeds)
-            for row in self.rows
-        ]
+        """Return every run, seed by seed, so that an interrupted benchmark has whole seeds."""
+        return [self.run(row, seed) for seed in range(self.seeds) for row in self.rows]
 
 
 def read(path: str | Path) -> Plan:

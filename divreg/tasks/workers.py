@@ -71,8 +71,7 @@ def train_all(
             process.terminate()
         if isinstance(error, BrokenProcessPool):
             raise KilledError(
-                "A process that trains was killed, most often because memory ran out. "
-                "Try one run at a time: divreg demo --processes 1"
+                "A process that trains was killed, most often because memory ran out."
             ) from error
         raise
     pool.shutdown()

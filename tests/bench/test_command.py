@@ -66,6 +66,25 @@ def test_a_benchmark_runs_writes_and_does_not_run_again(here, capsys, monkeypatc
     assert bench.main(arguments("--results", str(output / "results.json"))) == 0
 
 
+def test_results_of_other_rows_and_seeds_are_kept_and_other_budgets_refused(
+    here, capsys, monkeypatch
+):
+    monkeypatch.setattr(command, "TRIAL", 2)
+    results = here / "runs" / "bench-expressions" / "results.json"
+
+    def runs_there():
+        return [(x["row"], x["seed"]) for x in json.loads(results.read_text())["runs"]]
+
+    assert bench.main(arguments()) == 0
+    assert bench.main(arguments("--rows", "grpo", "--seeds", "2")) == 0
+    assert "1 rows x 2 seeds" in (said := capsys.readouterr().out)
+    assert "2 runs, 1 to do" in said
+    assert runs_there() == [("grpo", 0), ("darling", 0), ("grpo", 1)]
+    with pytest.raises(ValueError, match=r"holds runs with steps=3; got 5.*name another"):
+        bench.main(arguments("--steps", "5"))
+    assert len(runs_there()) == 3
+
+
 OWN_TASK = """
 import dataclasses
 
