@@ -51,7 +51,6 @@ class InterventionMixin(_seams.OnlineSeams):
         self._user_rewards = len(self.reward_funcs)
         if self.pipeline.acts_on("rewards"):
             self._add_reward_column()
-        self._tap = _seams.HeadTap(self.model)
         self._scored: list[Any] = []
         self._ready = True
         self._bind_monitors()
@@ -122,7 +121,7 @@ class InterventionMixin(_seams.OnlineSeams):
         if not (self._plan.reads_scores or self._plan.carries_old):
             batch = super()._generate_and_score_completions(inputs)
         else:
-            with self._tap.armed(self._scored.append):
+            with _seams.head_tap(self.model, self._scored.append):
                 batch = super()._generate_and_score_completions(inputs)
         if self._rollout is not None:
             self._finish_rollout(self._rollout, batch)
@@ -178,7 +177,7 @@ class InterventionMixin(_seams.OnlineSeams):
         if not self.pipeline.acts_on("token_weights", "loss"):
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         rows = Rows(self, inputs)
-        with self._tap.armed(rows.listen):
+        with _seams.head_tap(self.model, rows.listen):
             loss = super().compute_loss(model, rows.inputs, return_outputs, num_items_in_batch)
         loss = rows.finish(loss)
         self._log_effects()

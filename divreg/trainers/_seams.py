@@ -116,30 +116,29 @@ def _trainers() -> list[type]:
     return [GRPOTrainer, RLOOTrainer]
 
 
-class HeadTap:
-    """Sees, and may change, what TRL's fused head returns for one armed stretch of code.
+@contextmanager
+def head_tap(model: nn.Module, listen: Callable[[Any], Any]):
+    """See, and perhaps change, what TRL's fused head returns for one stretch of code.
 
     A forward hook on the unwrapped model runs inside DDP, DeepSpeed and PEFT, so that gradient
-    reduction is untouched. Calls of other models, and of this one without the head, pass by.
+    reduction is untouched. It comes after the hooks that are there when the block is entered:
+    ZeRO-3 wraps the outputs in one, and gathers weights only for a loss made of those. Calls of
+    other models, and of this one without the head, pass by.
+
+    Args:
+        model: The trainer's unwrapped model.
+        listen: Called with the output of every fused forward inside the block; what it returns,
+            unless None, takes the output's place.
     """
 
-    def __init__(self, model: nn.Module):
-        self._listen: Callable[[Any], Any] | None = None
-        self._handle = model.register_forward_hook(self._hook, with_kwargs=True)
+    def hook(_module: nn.Module, _args: Any, kwargs: Any, output: Any) -> Any:
+        return listen(output) if kwargs.get("fused_lm_head") else None
 
-    def _hook(self, _module: nn.Module, _args: Any, kwargs: Any, output: Any) -> Any:
-        if self._listen is None or not kwargs.get("fused_lm_head"):
-            return None
-        return self._listen(output)
-
-    @contextmanager
-    def armed(self, listen: Callable[[Any], Any]):
-        """Call ``listen(output)`` for every fused forward inside the block."""
-        self._listen = listen
-        try:
-            yield
-        finally:
-            self._listen = None
+    handle = model.register_forward_hook(hook, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 class ScaleGradient(torch.autograd.Function):

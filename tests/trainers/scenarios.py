@@ -5,12 +5,14 @@ other in one process group, and writes one result for each. It is started by `to
 `accelerate launch`; tests in one process call :func:`run`.
 """
 
+import contextlib
 import functools
 import hashlib
 import json
 import os
 import sys
 from pathlib import Path
+from unittest import mock
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TQDM_DISABLE", "1")
@@ -66,7 +68,8 @@ def build(folder, scenario, output_dir):
 
     Keys: ``trainer`` (a class name of trl or divreg), ``args``, ``interventions``, ``rewards``
     (names), ``correct`` (the signal's configuration), ``monitor`` (arguments or None), ``lora``,
-    ``by_path`` (let the trainer load the model), ``record`` (keep the rollouts).
+    ``by_path`` (let the trainer load the model), ``record`` (keep the rollouts), ``rows`` (keep
+    every process's rows of each micro-batch: the signals it names, and ``weights``).
     """
     import trl
     from datasets import Dataset
@@ -152,12 +155,37 @@ def _rollout_keeper():
     return Keeper()
 
 
+def _keeping_rows(trainer, names):
+    """Keep what the loss sees of this process's rows, as nested lists, while the context lasts."""
+    from divreg.trainers import _mixin, _rows
+
+    trainer.kept_rows = kept = []
+
+    class Kept(_rows.Rows):
+        def listen(self, output):
+            given, first = dict(self.inputs), self._logprob is None
+            told = super().listen(output)
+            if first:
+                weighted, self.inputs = self.inputs, given  # as they were before they were weighed
+                sources = self._sources(lambda x: x)
+                here = {name: sources[name]().tolist() for name in names}
+                self.inputs = weighted
+                if self.weights is not None:
+                    here["weights"] = self.weights.tolist()
+                kept.append(here)
+            return told
+
+    return mock.patch.object(_mixin, "Rows", Kept)
+
+
 def run(folder, scenario, output_dir):
     """Train one scenario; return a digest of the weights and everything that was logged."""
     from accelerate.utils import gather_object
 
     trainer = build(folder, scenario, output_dir)
-    trainer.train(resume_from_checkpoint=scenario.get("resume"))
+    keeping = "rows" in scenario
+    with _keeping_rows(trainer, scenario["rows"]) if keeping else contextlib.nullcontext():
+        trainer.train(resume_from_checkpoint=scenario.get("resume"))
     if scenario.get("evaluate"):
         trainer.evaluate()
     digest = hashlib.sha256()
@@ -177,6 +205,7 @@ def run(folder, scenario, output_dir):
         "sharded": any(getattr(p, "ds_id", None) is not None for p in trainer.model.parameters())
         and all(p.numel() == 0 for p in trainer.model.parameters()),
         "rollouts": getattr(trainer, "kept_rollouts", None),
+        "rows": gather_object([getattr(trainer, "kept_rows", None)]),  # of every process
         "state": state,
         "states": gather_object([state]),  # of every process
     }

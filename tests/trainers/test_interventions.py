@@ -259,6 +259,13 @@ def test_flowrl_takes_the_place_of_the_loss(build):
         torch.testing.assert_close(gaps[found == z].mean(), z, rtol=1e-3, atol=1e-6)
 
 
+def test_flowrl_with_lora_has_the_model_without_its_adapter_as_reference(train):
+    flow = {"interventions": ["flowrl"], "rows": ["log_z"], "args": {"beta": 0.001}}
+    first, *_, last = train("DiverseGRPOTrainer", lora=True, **flow)["rows"][0]
+    assert max(map(abs, first["log_z"])) < 1e-6  # a new adapter changes nothing
+    assert max(map(abs, last["log_z"])) > 1e-6
+
+
 def move(trainer):
     """Change every weight a little."""
     with torch.no_grad():

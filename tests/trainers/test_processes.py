@@ -7,10 +7,11 @@ from divreg import methods, signals
 from divreg.compose import contract
 
 SPLIT = {"per_device_train_batch_size": 2, "num_generations": 4}
-STAGES = {
-    "GRPO": ["darling", "progrpo", "outcome_exploration", "steer", "entropy_bonus"],
-    "RLOO": ["rarity", "progrpo", "outcome_exploration", "steer", "entropy_bonus"],
-}
+STAGES = [
+    ("GRPO", ["darling", "progrpo", "outcome_exploration", "steer", "entropy_bonus"], {}),
+    ("RLOO", ["rarity", "progrpo", "outcome_exploration", "steer", "entropy_bonus"], {}),
+    ("GRPO", ["flowrl"], {"beta": 0.001}),
+]
 
 
 @pytest.fixture(scope="module")
@@ -80,19 +81,75 @@ def test_a_method_sees_whole_groups_wherever_their_rows_are(name, grouped, scena
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
+WEIGHTED = {
+    "steer": ["advantages", "logprob", "old_logprob", "entropy", "mask"],
+    "steer_exp": ["advantages", "logprob", "old_logprob", "entropy", "mask"],
+    "clip_cov": ["advantages", "logprob", "mask"],
+}
+SURE = {"clip_cov": {"low": 0.0, "share": 0.2}}  # so that it draws something on a random model
+
+
+@pytest.fixture(scope="module")
+def weighted(launch):
+    """Micro-batches of two processes for every method that weighs tokens by global statistics."""
+    common = {"trainer": "DiverseGRPOTrainer", "args": {**SPLIT, "num_iterations": 2}}
+    results = launch(
+        [
+            {**common, "interventions": [{name: SURE.get(name, {})}], "rows": WEIGHTED[name]}
+            for name in WEIGHTED
+        ]
+    )
+    return dict(zip(WEIGHTED, results, strict=True))
+
+
+@pytest.mark.parametrize("name", WEIGHTED)
+def test_token_weights_are_decided_for_the_rows_of_all_processes(name, weighted):
+    """Each process's weights are its rows of what the method gives for all rows at once."""
+    spread = []
+    for first, second in zip(*weighted[name]["rows"], strict=True):
+        width = max(len(first["mask"][0]), len(second["mask"][0]))
+        rows = {
+            key: torch.cat([_wide(first[key], width), _wide(second[key], width)])
+            for key in (*WEIGHTED[name], "weights")
+        }
+        mask = rows.pop("mask").bool()
+        found = rows.pop("weights")
+        expected = getattr(methods, name)(
+            torch.ones(mask.shape), **rows, mask=mask, **SURE.get(name, {})
+        )
+        torch.testing.assert_close(found[mask], expected[mask], rtol=1e-5, atol=1e-6)
+        spread.append(float(found[mask].max() - found[mask].min()))
+    assert max(spread) > 0
+
+
+def _wide(rows, width):
+    rows = torch.tensor(rows).float()
+    return torch.nn.functional.pad(rows, (0, width - rows.shape[1]))
+
+
+def test_log_z_is_that_of_the_group_wherever_its_rows_are(launch):
+    flow = {"interventions": ["flowrl"], "rows": ["log_z"], "args": {**SPLIT, "beta": 0.001}}
+    (result,) = launch([{"trainer": "DiverseGRPOTrainer", **flow}])
+    first, second = ([rows["log_z"] for rows in kept] for kept in result["rows"])
+    assert first == second
+    for rows in first:
+        assert len(set(rows)) == 1
+    assert abs(first[-1][0]) > 0  # the policy has left the reference
+
+
 @pytest.fixture(scope="module")
 def every_stage():
-    """One scenario per trainer with an intervention at every stage."""
+    """One scenario per trainer with an intervention at every stage, and one with a reference."""
+    common = {"rewards": ["variety"], "correct": {"reward": "variety", "at_least": 0.4}}
     return [
         {
             "trainer": f"Diverse{name}Trainer",
             "interventions": chosen,
-            "args": {**SPLIT, "num_iterations": 2, "max_steps": 4},
-            "rewards": ["variety"],
-            "correct": {"reward": "variety", "at_least": 0.4},
+            "args": {**SPLIT, "num_iterations": 2, "max_steps": 4, **more},
             "by_path": True,
+            **common,
         }
-        for name, chosen in STAGES.items()
+        for name, chosen, more in STAGES
     ]
 
 
