@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from divreg import spec
-from divreg.bench import page, plan, summary
+from divreg.bench import costs, page, plan, summary
 from divreg.tasks import progress, runs, workers
 from divreg.tasks.task import find
 
@@ -23,7 +23,7 @@ COST = 0.05  # of pass@1: what the best row may give up against the first
 JUDGED = 3  # seeds, from which on a row is said to help or to hurt
 TRIAL = 12  # steps that are trained to know how long a step takes here
 INTERRUPTED, FAILED = 130, 1
-_LISTS = ("rows", "runs")
+_LISTS = ("rows", "costs", "runs")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -109,7 +109,7 @@ def run(
         else progress.base_model(console, find(chosen.task).model)
     )
     jobs = [(job, output / "runs" / f"{job.row.name}-{job.seed}") for job in chosen.runs()]
-    found = _known(whole, base, output)
+    found, priced = _known(whole, base, output)
     for job, folder in jobs:
         line = found.get(_key(job)) or runs.finished(job, base, folder)
         if line:
@@ -119,29 +119,35 @@ def run(
         f"{len(chosen.rows)} rows x {chosen.seeds} seeds on {chosen.task}, {chosen.steps} steps "
         f"each: {len(jobs)} runs, {len(todo)} to do. Results: {output / 'results.json'}"
     )
-    if not todo:
-        return _save(whole, found, output)
-    with console.status("Building every row once"):
-        for job in {job.row.name: job for job, _ in todo}.values():
-            runs.rehearse(job, base, output / "rehearsal")
-    hours = len(todo) * _trial(todo[0][0], base, output, console) / 3600
-    console.print(
-        f"About {_duration(hours / min(processes, len(todo)))} with {processes} at a time, from "
-        f"{TRIAL} steps of the first row to do. Ctrl-C at any time: finished runs are kept."
-    )
-    with progress.bar(console) as bar:
-        task = bar.add_task("Runs", total=len(jobs), completed=len(jobs) - len(todo), note="")
+    if todo:
+        with console.status("Building every row once"):
+            for job in {job.row.name: job for job, _ in todo}.values():
+                runs.rehearse(job, base, output / "rehearsal")
+        hours = len(todo) * _trial(todo[0][0], base, output, console) / 3600
+        needed = _duration(hours / min(processes, len(todo)))
+        console.print(
+            f"About {needed} with {processes} at a time, from "
+            f"{TRIAL} steps of the first row to do. Ctrl-C at any time: finished runs are kept."
+        )
+        with progress.bar(console) as bar:
+            task = bar.add_task("Runs", total=len(jobs), completed=len(jobs) - len(todo), note="")
 
-        def hear(news: workers.News) -> None:
-            if line := news.line:
-                found[_key(todo[news.job][0])] = line
-                _save(whole, found, output)
-                note = f"{line['row']}, seed {line['seed']}: pass@1 {line['pass_at_1']:.2f}, "
-                note += f"{line['distinct_correct']:.1f} different"
-                bar.update(task, advance=1, note=note)
+            def hear(news: workers.News) -> None:
+                if line := news.line:
+                    found[_key(todo[news.job][0])] = line
+                    _save(whole, found, priced, output)
+                    note = f"{line['row']}, seed {line['seed']}: pass@1 {line['pass_at_1']:.2f}, "
+                    note += f"{line['distinct_correct']:.1f} different"
+                    bar.update(task, advance=1, note=note)
 
-        workers.train_all(todo, base, processes, hear)
-    return _save(whole, found, output)
+            workers.train_all(todo, base, processes, hear)
+    rows = [whole.run(row, 0) for row in chosen.rows]
+    if any(row.row.name not in priced for row in rows):
+        with progress.bar(console) as bar:
+            task = bar.add_task("Cost of a step", total=costs.ROUNDS * len(rows), note="")
+            lines = costs.measure(rows, base, lambda: bar.update(task, advance=1))
+            priced |= {line["row"]: line for line in lines}
+    return _save(whole, found, priced, output)
 
 
 def write(found: Mapping[str, Any], output: Path, console: Console) -> None:
@@ -238,14 +244,16 @@ def read_results(path: Path) -> dict[str, Any]:
 
 Found = dict[tuple[int, str], Mapping[str, Any]]
 """Lines of the results by seed and row."""
+Costs = dict[str, Mapping[str, Any]]
+"""Lines of the costs by row."""
 
 
 def _key(job: runs.Run) -> tuple[int, str]:
     return job.seed, job.row.name
 
 
-def _known(whole: "Plan", base: Path, output: Path) -> Found:
-    """Return the runs of earlier results that the plan would make, asked for now or not.
+def _known(whole: "Plan", base: Path, output: Path) -> tuple[Found, Costs]:
+    """Return the runs and costs of earlier results that the plan would make, asked for now or not.
 
     A hash knows settings, seed and base model: a line of other settings is never taken.
 
@@ -254,25 +262,28 @@ def _known(whole: "Plan", base: Path, output: Path) -> Found:
     """
     path = output / "results.json"
     if not path.exists():
-        return {}
+        return {}, {}
     results = read_results(path)
-    for name, ours in whole.budget.items():
-        if results.get(name) != ours:
+    for name, value in whole.budget.items():
+        if results.get(name) != value:
             raise ValueError(
-                f"{path} holds runs with {name}={results.get(name)!r}; got {ours!r}. Keep them: "
+                f"{path} holds runs with {name}={results.get(name)!r}; got {value!r}. Keep them: "
                 f"name another --output-dir."
             )
     rows = {row.name: row for row in whole.rows}
-    known = {}
-    for line in results["runs"]:
-        if row := rows.get(line["row"]):
-            job = whole.run(row, line["seed"])
-            if job.hash(base.name) == line["hash"]:
-                known[_key(job)] = line
-    return known
+
+    def ours(line: Mapping[str, Any]) -> runs.Run | None:
+        row = rows.get(line["row"])
+        job = row and whole.run(row, line.get("seed", 0))
+        return job if job and job.hash(base.name) == line["hash"] else None
+
+    return (
+        {_key(job): line for line in results["runs"] if (job := ours(line))},
+        {line["row"]: line for line in results.get("costs", ()) if ours(line)},
+    )
 
 
-def _save(whole: "Plan", found: Found, output: Path) -> dict[str, Any]:
+def _save(whole: "Plan", found: Found, priced: Costs, output: Path) -> dict[str, Any]:
     """Write the results so far, seed by seed in the order of the rows, and return them."""
     rows = [
         {
@@ -286,7 +297,8 @@ def _save(whole: "Plan", found: Found, output: Path) -> dict[str, Any]:
     ]
     order = {row.name: i for i, row in enumerate(whole.rows)}
     lines = [found[key] for key in sorted(found, key=lambda key: (key[0], order[key[1]]))]
-    results = {**whole.budget, "rows": rows, "runs": lines}
+    results = {**whole.budget, "rows": rows, "costs": [], "runs": lines}
+    results["costs"] = [priced[row.name] for row in whole.rows if row.name in priced]
     output.mkdir(parents=True, exist_ok=True)
     part = output / "results.part"
     part.write_text(_lines(results), encoding="utf-8")

@@ -169,7 +169,7 @@ def headings(k: int, most: int) -> list[str]:
     """Return the headings of the table."""
     return [
         "", "", "pass@1", f"different in {k}", f"pass@{most}", "more pass@1", "more different",
-        "CPU ms a step", "seeds",
+        "ms a step", "of them the method", "seeds",
     ]  # fmt: skip
 
 
@@ -184,9 +184,17 @@ def cells(number: int, row: Summary) -> list[str]:
         row.most.show(3),
         _signed(right.show(3)) if right else "",
         _signed(distinct.show(1)) if distinct else "",
-        f"{row.step_seconds * 1000:.0f}" if row.step_seconds else "",
+        f"{row.step_ms:.0f}" if row.step_ms else "",
+        _share(row),
         str(row.seeds),
     ]
+
+
+def _share(row: Summary) -> str:
+    """Print what a method takes, in ms and in % of a step without it."""
+    if not row.method_ms or not row.step_ms:
+        return ""
+    return f"{row.method_ms:.1f} ({100 * row.method_ms / (row.step_ms - row.method_ms):.1f} %)"
 
 
 def _signed(shown: str) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, median, stdev
+from statistics import fmean, stdev
 from typing import Any
 
 Line = Mapping[str, Any]
@@ -36,7 +36,8 @@ class Summary:
         most: pass@k of the largest budget.
         curve: pass@k by k.
         entropy: [step, nats], of the first seed.
-        step_seconds: Processor time of a step, None where it was not measured.
+        step_ms: Milliseconds of a step, None where they were not measured.
+        method_ms: What of them the method takes.
         gains: Paired by seed with the first row: what its ``right`` and ``distinct`` are more.
         on_front: Whether no other row has more of both ``right`` and ``distinct``.
     """
@@ -50,7 +51,8 @@ class Summary:
     most: Mean
     curve: Mapping[int, float]
     entropy: Sequence[Sequence[float]]
-    step_seconds: float | None
+    step_ms: float | None
+    method_ms: float | None
     gains: tuple[Mean, Mean] | None
     on_front: bool
 
@@ -67,6 +69,7 @@ def summarise(found: Mapping[str, Any]) -> list[Summary]:
         for name, lines in by_row.items()
         if lines
     }
+    costs = {line["row"]: line for line in found.get("costs", ())}
     return [
         Summary(
             row["name"],
@@ -78,7 +81,8 @@ def summarise(found: Mapping[str, Any]) -> list[Summary]:
             mean([_largest(line) for line in lines]),
             {int(k): fmean(line["pass_at"][k] for line in lines) for k in lines[0]["pass_at"]},
             lines[0]["entropy_curve"],
-            _step(lines),
+            costs.get(row["name"], {}).get("step_ms"),
+            costs.get(row["name"], {}).get("method_ms"),
             None if lines is first else _gains(lines, first),
             not any(_beats(other, points[row["name"]]) for other in points.values()),
         )
@@ -99,11 +103,6 @@ def mean(values: Sequence[float]) -> Mean:
 
 def _mean(lines: Sequence[Line], name: str) -> Mean:
     return mean([line[name] for line in lines])
-
-
-def _step(lines: Sequence[Line]) -> float | None:
-    measured = [line["step_cpu_seconds"] for line in lines if "step_cpu_seconds" in line]
-    return median(measured) if measured else None
 
 
 def _largest(line: Line) -> float:

@@ -12,9 +12,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from divreg.tasks.task import Task, find
@@ -160,16 +158,20 @@ def rehearse(run: Run, base: Path, output_dir: Path) -> None:
 
 
 def train(run: Run, base: Path, output_dir: Path, callbacks: Sequence[Any] = ()) -> Any:
-    """Train one run, with a `CollapseMonitor` that records it under ``output_dir``.
+    """Train one run and return its trainer; takes what :func:`build` takes."""
+    trainer = build(run, base, output_dir, callbacks)
+    trainer.train()
+    return trainer
+
+
+def build(run: Run, base: Path, output_dir: Path, callbacks: Sequence[Any] = ()) -> Any:
+    """Build the trainer of a run, with a `CollapseMonitor` that records it under ``output_dir``.
 
     Args:
         run: What to train.
         base: Folder of the base model.
         output_dir: Where the monitor writes ``divreg/``; nothing else is saved.
         callbacks: More callbacks, such as a progress bar.
-
-    Returns:
-        The trainer, after training.
     """
     import torch
 
@@ -185,7 +187,6 @@ def train(run: Run, base: Path, output_dir: Path, callbacks: Sequence[Any] = ())
     trainer.remove_callback(PrinterCallback)
     if monitor.trainer is None:  # TRL's own trainer does not hand itself over
         monitor.bind_trainer(trainer)
-    trainer.train()
     return trainer
 
 
@@ -225,9 +226,8 @@ def score(run: Run, base: Path, output_dir: Path, callbacks: Sequence[Any] = ())
     """Train and evaluate one run, and return its line of the results."""
     from divreg.tasks.evaluate import evaluate
 
-    clock = _clock()
     started = time.perf_counter()
-    trainer = train(run, base, output_dir, [*callbacks, clock])
+    trainer = train(run, base, output_dir, callbacks)
     seconds = time.perf_counter() - started
     result = evaluate(
         trainer.model,
@@ -244,7 +244,6 @@ def score(run: Run, base: Path, output_dir: Path, callbacks: Sequence[Any] = ())
         "learning_rate": run.learning_rate,
         "hash": run.hash(base.name),
         "train_seconds": round(seconds, 1),
-        "step_cpu_seconds": round(clock.median, 4),
         "entropy_curve": _entropy_curve(output_dir),
         **result.as_dict(),
     }
@@ -259,21 +258,15 @@ def _entropy_curve(output_dir: Path, points: int = 30) -> list[list[float]]:
     return [[step, round(value, 4)] for step, value in entropy[::apart]]
 
 
-def _clock() -> Any:
+def before_each_step(call: Callable[[], Any]) -> Any:
+    """Return a callback of transformers that calls a function when an optimizer step begins."""
     from transformers import TrainerCallback
 
-    class Clock(TrainerCallback):
-        def __init__(self):
-            self.marks: list[float] = []
+    class Before(TrainerCallback):
+        def on_step_begin(self, args, state, control, **_):  # noqa: ARG002
+            call()
 
-        def on_step_end(self, args, state, control, **_):  # noqa: ARG002
-            self.marks.append(time.process_time())  # whatever else the machine does
-
-        @property
-        def median(self) -> float:
-            return median(b - a for a, b in pairwise(self.marks)) if len(self.marks) > 1 else 0.0
-
-    return Clock()
+    return Before()
 
 
 def finished(run: Run, base: Path, output_dir: Path) -> dict[str, Any] | None:

@@ -1,6 +1,6 @@
 """What divreg costs in % of a training step, on the demo's model.
 
-python recipes/benchmarks/overhead.py [--rounds 6] [--steps 25] [--out runs/overhead.json]
+python recipes/benchmarks/overhead.py [--rounds 6] [--steps 25] [--encoder NAME]
 
 Every arm trains the same model on the same data with the same seed, in one process, at learning
 rate 0: what one arm generates, all do, and only the work differs. The arms take turns, in another
@@ -54,6 +54,7 @@ class Arm:
     interventions: list[Any] | None = None  # None: TRL's own trainer
     monitor: bool = False
     config: dict[str, Any] = field(default_factory=dict)
+    encoder: str | None = None  # what embeds the completions
 
 
 TWICE = {"num_iterations": 2}  # TRL then computes the sampling policy's log-probs itself
@@ -122,6 +123,8 @@ def trainer_of(arm: Arm, base: Path, folder: str, options: argparse.Namespace) -
     if diverse:
         extra["interventions"] = arm.interventions
         extra["signals"] = {"answer": expressions.answer, "partition": signals.by_answer}
+        if arm.encoder:
+            extra["signals"]["embedding"] = {"encoder": arm.encoder}
     trainer: Any = (DiverseGRPOTrainer if diverse else GRPOTrainer)(
         model=model,
         reward_funcs=expressions.accuracy_reward,
@@ -157,9 +160,13 @@ def interval(values: list[float], rng: random.Random, draws: int = 2000) -> tupl
 def run(options: argparse.Namespace, say: Callable[[str], None]) -> dict[str, Any]:
     """Measure every arm and return the table's numbers."""
     base = options.model or tiny.base_model()
-    arms = [a for a in ARMS if not options.only or any(word in a.name for word in options.only)]
+    every = [*ARMS]
+    if options.encoder:
+        embedding = f"embedding method (dra), {Path(options.encoder).name}"
+        every.append(Arm(embedding, "GRPOTrainer", [methods.dra], encoder=options.encoder))
+    arms = [a for a in every if not options.only or any(word in a.name for word in options.only)]
     wanted = {a.baseline for a in arms if a.baseline}
-    arms = [a for a in ARMS if a in arms or a.name in wanted]
+    arms = [a for a in every if a in arms or a.name in wanted]
     times: dict[str, list[tuple[float, float]]] = {a.name: [] for a in arms}
     for round_ in range(options.rounds):
         turn = round_ % len(arms)
@@ -202,6 +209,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=25, help="timed steps a turn (default: 25)")
     parser.add_argument("--logging_steps", type=int, default=5, help="as the demo's (default: 5)")
     parser.add_argument("--model", type=Path, help="a folder instead of the demo's base model")
+    parser.add_argument("--encoder", help="a sentence encoder: adds a method that compares texts")
     parser.add_argument("--only", nargs="*", help="arms whose name contains one of these words")
     parser.add_argument("--out", type=Path, default=Path("runs/overhead.json"), help="JSON file")
     options = parser.parse_args()

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from divreg import bench
-from divreg.bench import command
+from divreg.bench import command, costs
 from divreg.tasks import runs, tiny
 
 SMALL = tiny.Recipe(hidden=16, layers=1, heads=2, feedforward=32, examples=1280, batch=64)
@@ -29,6 +29,8 @@ def here(tmp_path, monkeypatch):
     monkeypatch.setitem(tiny.RECIPES, "expressions", SMALL)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "plan.yaml").write_text(PLAN)
+    for name, value in {"ROUNDS": 1, "WARM_UP": 1, "STEPS": 2}.items():
+        monkeypatch.setattr(costs, name, value)
     return tmp_path
 
 
@@ -49,12 +51,13 @@ def test_a_benchmark_runs_writes_and_does_not_run_again(here, capsys, monkeypatc
     assert [line["row"] for line in found["runs"]] == ["grpo", "darling"]
     for line in found["runs"]:
         assert set(line["pass_at"]) == {"1", "2", "4", "8", "16", "32"}
-        assert line["step_cpu_seconds"] > 0
         assert line["entropy_curve"]
+    assert [line["row"] for line in found["costs"]] == ["grpo", "darling"]
     assert "| GRPO |" in (output / "table.md").read_text().replace("**", "")
     assert "darling" in (output / "pareto.html").read_text()
 
     monkeypatch.setattr(command.workers, "train_all", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(command.costs, "measure", lambda *_: pytest.fail("measured again"))
     assert bench.main(arguments()) == 0
     assert "2 runs, 0 to do" in capsys.readouterr().out
     again = json.loads((output / "results.json").read_text())

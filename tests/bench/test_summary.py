@@ -9,7 +9,7 @@ def line(row, seed, right, distinct, *, curve=None):
     return {
         "row": row, "seed": seed, "pass_at_1": right, "distinct_correct": distinct,
         "pass_at": curve or {"1": right, "2": right}, "k": 32, "targets": 14, "samples": 2,
-        "entropy_curve": [[1, 1.0], [10, 0.5]], "step_cpu_seconds": 0.1,
+        "entropy_curve": [[1, 1.0], [10, 0.5]],
     }  # fmt: skip
 
 
@@ -95,3 +95,13 @@ def test_the_page_shows_every_row_and_escapes_labels():
     assert "A &amp; B" in html
     assert html.count("<circle") >= 2
     assert "http" not in html.replace("http://www.w3.org", "")
+
+
+def test_the_costs_stand_in_the_table_as_a_share_of_the_step_without_them():
+    found = results(line("plain", 0, 0.8, 2.0), line("ours", 0, 0.7, 6.0))
+    found["costs"] = [
+        {"row": "plain", "step_ms": 100.0, "method_ms": 0.0},
+        {"row": "ours", "step_ms": 102.0, "method_ms": 2.0},
+    ]
+    shown = [page.cells(1, row)[-3:-1] for row in summary.summarise(found)]
+    assert shown == [["100", ""], ["102", "2.0 (2.0 %)"]]
