@@ -103,10 +103,10 @@ def test_our_kernels_never_stand_before_those_of_hugging_face(repo, tmp_path):
     assert done.stdout.strip() == "theirs", done.stderr
 
 
-def test_a_missing_kernel_says_what_to_use_instead():
-    from divreg_kernels import unavailable_reason
-
-    assert "Use the torch function" in str(unavailable_reason("gram"))
+def test_naming_a_kernel_loads_neither_torch_nor_triton(repo):
+    code = "import sys, divreg_kernels; print({'torch', 'triton'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "set()", done.stderr
 
 
 def test_constraints_pin_what_the_project_requires(repo):

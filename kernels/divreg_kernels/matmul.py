@@ -1,0 +1,107 @@
+"""Matrix products of the head: in tiles of a bounded size, from 16 bits into 32."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_MIB = 1 << 20
+_LEAST = (8, 128)  # rows and columns of the smallest tile that is worth starting
+_TILES = {"cuda": (4096, 16384), "xpu": (4096, 16384)}  # rows and columns of the largest
+_TILE = (512, 4096)  # on a CPU, where tiles are read again while they are in the cache
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How the logits ``(n, v)`` are cut.
+
+    Attributes:
+        n: Rows.
+        v: Columns.
+        rows: Rows of a tile.
+        columns: Columns of a tile.
+        kept: Rows, from the first on, whose logits are kept for the backward; a multiple of
+            ``rows``, or all.
+    """
+
+    n: int
+    v: int
+    rows: int
+    columns: int
+    kept: int
+
+    def row_blocks(self) -> Iterator[slice]:
+        """Yield the rows of each tile."""
+        for at in range(0, self.n, self.rows):
+            yield slice(at, min(at + self.rows, self.n))
+
+    def column_blocks(self) -> Iterator[slice]:
+        """Yield the columns of each tile."""
+        for at in range(0, self.v, self.columns):
+            yield slice(at, min(at + self.columns, self.v))
+
+
+def tiling(
+    n: int, h: int, v: int, dtype: torch.dtype, device: torch.device, workspace_mb: float, keep: str
+) -> Tiling:
+    """Cut ``n`` rows of ``v`` logits so that tiles and kept logits stay within the workspace.
+
+    Raises:
+        ValueError: If it does not hold the smallest tile.
+    """
+    budget = int(workspace_mb * _MIB)
+    rows, columns = _TILES.get(device.type, _TILE)
+    rows, columns = min(rows, n), min(columns, v)
+    least = min(_LEAST[0], n), min(_LEAST[1], v)
+
+    def needs() -> int:
+        return tile_bytes(rows, columns, h, dtype, device)
+
+    while needs() > (budget if keep == "False" else budget // 2) and (rows, columns) != least:
+        if columns > least[1] and (columns >= rows or rows == least[0]):
+            columns = max(least[1], columns // 2)
+        else:
+            rows = max(least[0], rows // 2)
+    if needs() > budget:
+        raise ValueError(
+            f"workspace_mb={workspace_mb:g} holds no tile of {rows} x {columns} logits; it needs "
+            f"{needs() / _MIB:.1f}. Use workspace_mb=512."
+        )
+    if keep == "auto":
+        fits = (budget - needs()) // (4 * v)
+        kept = n if fits >= n else fits // rows * rows
+    else:
+        kept = n if keep == "True" else 0
+    return Tiling(n, v, rows, columns, kept)
+
+
+def tile_bytes(rows: int, columns: int, h: int, dtype: torch.dtype, device: torch.device) -> int:
+    """Return what working on a tile takes: logits, their gradient, and casts if it needs any."""
+    if native(dtype, device):
+        return rows * columns * (4 + dtype.itemsize)
+    return 4 * (2 * rows * columns + (rows + columns) * h)
+
+
+def native(dtype: torch.dtype, device: torch.device) -> bool:
+    """Whether the device multiplies this dtype into fp32 by itself."""
+    return dtype == torch.float32 or device.type in _TILES
+
+
+def multiply(a: Tensor, b: Tensor, out: Tensor) -> Tensor:
+    """Write ``a @ b`` into ``out``, fp32, without rounding to the dtype of ``a`` and ``b``."""
+    if a.dtype == torch.float32:
+        return torch.mm(a, b, out=out)
+    if native(a.dtype, a.device):
+        return torch.mm(a, b, out_dtype=torch.float32, out=out)
+    return torch.mm(a.float(), b.float(), out=out)
+
+
+def accumulate(sum_: Tensor, a: Tensor, b: Tensor) -> None:
+    """Add ``a @ b`` to ``sum_``, fp32, without rounding to the dtype of ``a`` and ``b``."""
+    if a.dtype == b.dtype == torch.float32:
+        sum_.addmm_(a, b)
+    elif a.dtype == b.dtype and native(a.dtype, a.device):
+        torch.addmm(sum_, a, b, out_dtype=torch.float32, out=sum_)
+    else:
+        sum_.addmm_(a.float(), b.float())

@@ -1,0 +1,258 @@
+"""``linear_policy_loss``: a policy loss and its gradients in the pass that scores tokens."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from divreg_kernels import backends, gradient
+from divreg_kernels.matmul import accumulate, multiply, native
+from divreg_kernels.state import State, empty, finish
+from divreg_kernels.stats import IGNORED, TokenStats, checked, nothing
+from divreg_kernels.transform import Transform
+
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+_STATS = ("logp", "entropy", "lse", "p_max")
+
+
+def clipped(epsilon: float = 0.2, epsilon_high: float | None = None) -> Loss:
+    """Return PPO's clipped loss of a token, as GRPO and DAPO use it.
+
+    Args:
+        epsilon: How far the ratio may fall below 1.
+        epsilon_high: How far it may rise above 1; ``epsilon`` where None (DAPO: 0.28).
+    """
+    low, high = 1 - epsilon, 1 + (epsilon if epsilon_high is None else epsilon_high)
+
+    def loss(logp: Tensor, old_logp: Tensor, advantages: Tensor) -> Tensor:
+        ratio = (logp - old_logp).exp()
+        return -torch.minimum(ratio * advantages, ratio.clamp(low, high) * advantages)
+
+    return loss
+
+
+def cispo(epsilon_high: float = 5.0) -> Loss:
+    """Return CISPO's loss of a token (arXiv:2506.13585): the ratio is a weight, clipped above."""
+
+    def loss(logp: Tensor, old_logp: Tensor, advantages: Tensor) -> Tensor:
+        weight = (logp - old_logp).exp().clamp(max=epsilon_high).detach()
+        return -weight * advantages * logp
+
+    return loss
+
+
+LOSSES: dict[str, Callable[[], Loss]] = {"grpo": clipped, "cispo": cispo}
+
+
+def linear_policy_loss(
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    advantages: Tensor,
+    old_logp: Tensor | None = None,
+    *,
+    loss: str | Loss = "grpo",
+    ref_logp: Tensor | None = None,
+    beta: float = 0.0,
+    entropy_coef: float = 0.0,
+    weights: Tensor | None = None,
+    normalizer: float | Tensor | None = None,
+    bias: Tensor | None = None,
+    temperature: float | Tensor = 1.0,
+    softcap: float | None = None,
+    logit_scale: float = 1.0,
+    mask: Tensor | None = None,
+    workspace_mb: float = 512.0,
+    skip_zero_rows: bool = True,
+    backend: backends.Backend = "auto",
+) -> tuple[Tensor, TokenStats]:
+    r"""Return the loss, ready for ``backward``, and the statistics of its tokens, without gradient.
+
+    .. math:: L = \frac1Z \sum_t w_t \bigl(\ell_t + \beta\,k_3(p_t, p^{ref}_t) - c\,H_t\bigr)
+
+    Each token's gradient is known once its own row of logits is: the gradients of ``hidden`` and
+    ``weight`` are computed at once, 6 N H V operations in all and no logits kept. What needs other
+    tokens (sequence-level ratios, normalisers that depend on the loss) goes through
+    :func:`divreg_kernels.linear_token_stats`.
+
+    Args:
+        hidden: ``(..., h)`` in fp32, bf16 or fp16.
+        weight: ``(v, h)``, of the same dtype.
+        targets: ``(...)``, the token of each row; -100 means none, as ``mask`` False does.
+        advantages: ``(...)``.
+        old_logp: ``(...)``, under the policy that sampled, nats; None: the current one.
+        loss: ``grpo`` (clipped at 0.2), ``cispo``, or a function of the token's log-prob, its old
+            log-prob and its advantage, ``(n,)`` each, to ``(n,)``: token by token, and
+            differentiable. :func:`clipped` and :func:`cispo` make those with other constants.
+        ref_logp: ``(...)``, under the reference model, nats; with ``beta``.
+        beta: Weight of Schulman's k3 estimate of KL(policy, reference).
+        entropy_coef: Weight of the entropy bonus.
+        weights: ``(...)``, of each token; 1 where None.
+        normalizer: Z; the number of tokens where None.
+        bias: ``(v,)``.
+        temperature: Divides the logits; a number, or ``(...)``, > 0.
+        softcap: ``c tanh(x / c)`` of the logits after ``logit_scale``, before ``temperature``.
+        logit_scale: Multiplies the logits first, > 0.
+        mask: ``(...)``, True where there is a token.
+        workspace_mb: What the logits of a block of rows may take, MiB.
+        skip_zero_rows: Leave rows without gradient out of the products.
+        backend: ``auto``, ``triton`` or ``torch``.
+
+    Raises:
+        ValueError: For shapes that do not fit, an unknown loss, ``beta`` without ``ref_logp``, a
+            workspace that holds no row, or a backend that cannot run here.
+    """
+    if hidden.shape[:-1] != targets.shape or advantages.shape != targets.shape:
+        raise ValueError(
+            f"linear_policy_loss needs hidden (..., h), targets (...) and advantages (...); got "
+            f"{tuple(hidden.shape)}, {tuple(targets.shape)} and {tuple(advantages.shape)}."
+        )
+    if isinstance(loss, str) and loss not in LOSSES:
+        raise ValueError(
+            f"linear_policy_loss has {', '.join(LOSSES)}, or a function; got {loss!r}."
+        )
+    if beta and ref_logp is None:
+        raise ValueError(f"beta={beta:g} needs ref_logp, the reference's log-probs; got None.")
+    transform = checked("linear_policy_loss", (), (), temperature, softcap, logit_scale, targets)
+    if torch.is_autocast_enabled(hidden.device.type):
+        dtype = torch.get_autocast_dtype(hidden.device.type)
+        hidden, weight = hidden.to(dtype), weight.to(dtype)
+        bias = None if bias is None else bias.to(dtype)
+    keep = targets != IGNORED if mask is None else mask & (targets != IGNORED)
+    of_token = LOSSES[loss]() if isinstance(loss, str) else loss
+    share = keep.float() if weights is None else keep * weights.float()
+    share = share / (keep.sum() if normalizer is None else normalizer)
+
+    if targets.numel() == 0:
+        none = hidden.float().sum(-1) + 0 * weight.float().sum()
+        return none.sum(), nothing(_STATS, none.detach())
+
+    def tokens(rows: slice, logp: Tensor, entropy: Tensor) -> Tensor:
+        old = logp.detach() if old_logp is None else old_logp.reshape(-1)[rows].float()
+        value = of_token(logp, old, advantages.reshape(-1)[rows].float())
+        if ref_logp is not None and beta:
+            gap = ref_logp.reshape(-1)[rows].float() - logp
+            value = value + beta * (gap.exp() - gap - 1)
+        if entropy_coef:
+            value = value - entropy_coef * entropy
+        return (torch.where(keep.reshape(-1)[rows], value, 0) * share.reshape(-1)[rows]).sum()
+
+    settings = (tokens, transform, workspace_mb, skip_zero_rows, backend)
+    total, *values = _PolicyLoss.apply(
+        hidden.reshape(-1, hidden.shape[-1]),
+        weight,
+        bias,
+        targets.reshape(-1).clamp(min=0),
+        settings,
+    )
+    found = dict(zip(_STATS, values, strict=True))
+    return total, TokenStats(
+        **{name: torch.where(keep, x.view(targets.shape), 0) for name, x in found.items()}
+    )
+
+
+class _PolicyLoss(torch.autograd.Function):
+    """Computes gradients with the loss; the backward only multiplies them."""
+
+    @staticmethod
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        targets: Tensor,
+        settings: Any,
+    ) -> tuple[Tensor, ...]:
+        tokens, transform, workspace_mb, skip, backend = settings
+        module = backends.choose(backend, hidden.device)
+        n, v = len(hidden), len(weight)
+        dtype = hidden.dtype if native(hidden.dtype, hidden.device) else torch.float32
+        rows_at_once = _rows(n, v, dtype, workspace_mb)
+        logits = hidden.new_empty((rows_at_once, v), dtype=torch.float32)
+        slopes = hidden.new_empty((rows_at_once, v), dtype=dtype)
+        dhidden = torch.zeros_like(hidden)
+        dweight = torch.zeros_like(weight, dtype=torch.float32)
+        dbias = None if bias is None else torch.zeros_like(bias, dtype=torch.float32)
+        total, values = hidden.new_zeros((), dtype=torch.float32), []
+        for at in range(0, n, rows_at_once):
+            rows = slice(at, min(at + rows_at_once, n))
+            part = transform.rows(rows)
+            x, tile = hidden[rows], logits[: rows.stop - at]
+            multiply(x, weight.T, tile)
+            if bias is not None:
+                tile += bias
+            state = _fold(module, tile, targets[rows], part)
+            found = finish(state)
+            values.append([found[name] for name in _STATS])
+            loss, row, terms = _slopes(tokens, rows, found)
+            total = total + loss
+            live = (row != 0).any(1)
+            if skip and not bool(live.all()):
+                if not bool(live.any()):
+                    continue
+                chosen = live.nonzero().squeeze(1)
+                x, tile, row = x[chosen], tile[chosen], row[chosen]
+                state, part = state.rows(chosen), part.rows(chosen)
+                into: Tensor | slice = at + chosen
+            else:
+                chosen, into = slice(None), rows
+            slope = module.grad(
+                tile, targets[rows][chosen], 0, state.max, state.log_sum, row, terms, part,
+                slopes[: len(x)],
+            )  # fmt: skip
+            dhidden[into] = multiply(
+                slope, weight.to(dtype), torch.empty_like(x, dtype=torch.float32)
+            ).to(hidden.dtype)
+            accumulate(dweight, slope.T, x)
+            if dbias is not None:
+                dbias += slope.sum(0, dtype=torch.float32)
+        ctx.save_for_backward(
+            dhidden,
+            dweight.to(weight.dtype),
+            None if bias is None or dbias is None else dbias.to(bias.dtype),
+        )
+        stats = [torch.cat(column) for column in zip(*values, strict=True)]
+        ctx.mark_non_differentiable(*stats)
+        return total, *stats
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        dhidden, dweight, dbias = ctx.saved_tensors
+        wanted = ctx.needs_input_grad
+        of = (dhidden, dweight, dbias)
+        grads = [
+            x * grad.to(x.dtype) if need and x is not None else None
+            for x, need in zip(of, wanted, strict=False)
+        ]
+        return (*grads, None, None)
+
+
+def _fold(module: Any, tile: Tensor, targets: Tensor, transform: Transform) -> State:
+    before = empty(len(tile), transform.scale, moments=False, rank=False, device=tile.device)
+    return module.fold(tile, targets, 0, before, transform)
+
+
+def _slopes(
+    tokens: Callable[[slice, Tensor, Tensor], Tensor], rows: slice, found: dict[str, Tensor]
+) -> tuple[Tensor, Tensor, int]:
+    """Return the loss of some rows, and the coefficients of their logits' gradient."""
+    with torch.enable_grad():
+        logp = found["logp"].detach().requires_grad_()
+        entropy = found["entropy"].detach().requires_grad_()
+        loss = tokens(rows, logp, entropy)
+        both = torch.autograd.grad(loss, (logp, entropy), allow_unused=True)
+    given = {n: g for n, g in zip(("logp", "entropy"), both, strict=True) if g is not None}
+    return loss.detach(), gradient.coefficients(given, found), gradient.terms(given)
+
+
+def _rows(n: int, v: int, dtype: torch.dtype, workspace_mb: float) -> int:
+    rows = int(workspace_mb * (1 << 20)) // (v * (4 + dtype.itemsize))
+    if rows < 1:
+        least = v * (4 + dtype.itemsize) / (1 << 20)
+        raise ValueError(
+            f"workspace_mb={workspace_mb:g} holds no row of {v} logits; it needs {least:.2f}. "
+            f"Use workspace_mb=512."
+        )
+    return min(n, rows)

@@ -1,0 +1,200 @@
+"""``linear_token_stats`` and ``linear_policy_loss`` on torch against float64 of the same inputs."""
+
+import pytest
+import torch
+from divreg_kernels import (
+    linear_policy_loss,
+    linear_token_stats,
+    matmul,
+    token_stats,
+    token_stats_reference,
+)
+
+SMOOTH = ("logp", "entropy", "lse", "varentropy", "log_sum_p2", "sum_p2_logp")
+GRADIENT = {torch.float32: 1e-5, torch.bfloat16: 3e-3}
+WORKSPACES = {  # 40 rows of 5003 logits are 0.8 MB
+    "everything is kept": {"workspace_mb": 64.0},
+    "some rows are kept": {"workspace_mb": 0.6},
+    "nothing is kept": {"workspace_mb": 0.3, "keep_logits": False},
+    "nothing is skipped": {"workspace_mb": 0.6, "skip_zero_rows": False},
+}
+
+
+@pytest.fixture(params=GRADIENT, ids=str)
+def head(request, seed):
+    """Hidden states, weight, bias, targets and a mask."""
+    hidden, weight = torch.randn(4, 10, 64), 0.4 * torch.randn(5003, 64)
+    parts = (hidden, weight, torch.randn(5003))
+    targets = torch.randint(5003, (4, 10))
+    targets[1, 3] = -100
+    return [x.to(request.param) for x in parts], targets, torch.rand(4, 10) > 0.4
+
+
+def leaves(parts):
+    ours = [x.clone().requires_grad_() for x in parts]
+    return ours, [x.double().requires_grad_() for x in parts]
+
+
+def relative(a, b):
+    return ((a.double() - b).norm() / b.norm()).item()
+
+
+@pytest.mark.parametrize("space", WORKSPACES)
+def test_statistics_and_gradients_whatever_is_kept(head, close, gradients, space):
+    parts, targets, mask = head
+    (h, w, b), (dh, dw, db) = leaves(parts)
+    settings = {"temperature": 0.8, "softcap": 30.0, "mask": mask}
+    stats = linear_token_stats(h, w, targets, bias=b, stats=SMOOTH, **settings, **WORKSPACES[space])
+    settings["mask"] = mask & (targets != -100)
+    truth = token_stats_reference(dh @ dw.T + db, targets, **settings)
+    close(stats, truth, logp=1e-4, entropy=1e-4, others=1e-4)
+    rms = (stats.logp.double() - truth.logp).square().mean().sqrt()
+    assert rms < 1e-5
+    for ours, exact in zip(
+        gradients(stats, [h, w, b]), gradients(truth, [dh, dw, db]), strict=True
+    ):
+        assert relative(ours, exact) < GRADIENT[ours.dtype]
+
+
+def test_skipping_rows_changes_no_bit(head, gradients):
+    parts, targets, mask = head
+    found = []
+    for skip in (True, False):
+        (h, w, b), _ = leaves(parts)
+        stats = linear_token_stats(
+            h, w, targets, bias=b, mask=mask, keep_logits=False, skip_zero_rows=skip
+        )
+        found.append(gradients(stats, [h, w, b], ("logp", "entropy")))
+    for ours, whole in zip(*found, strict=True):
+        torch.testing.assert_close(ours, whole, rtol=1e-2 if ours.dtype != torch.float32 else 1e-5,
+                                   atol=1e-4)  # fmt: skip
+    hidden = found[0][0]
+    assert (hidden[~(mask & (targets != -100))] == 0).all()
+
+
+@pytest.mark.parametrize("n", [1, 40, 700])
+@pytest.mark.parametrize("v", [5, 5003, 150_000])
+@pytest.mark.parametrize("workspace", [2.0, 64.0, 512.0])
+@pytest.mark.parametrize("keep", ["auto", "False"])
+def test_tiles_and_kept_logits_stay_within_the_workspace(n, v, workspace, keep):
+    for device, dtype in (
+        ("cpu", torch.float32),
+        ("cpu", torch.bfloat16),
+        ("cuda", torch.bfloat16),
+    ):
+        cut = matmul.tiling(n, 64, v, dtype, torch.device(device), workspace, keep)
+        tile = matmul.tile_bytes(cut.rows, cut.columns, 64, dtype, torch.device(device))
+        assert tile + 4 * cut.kept * v <= workspace * 2**20
+        assert cut.kept == n or cut.kept % cut.rows == 0
+        if keep == "False":
+            assert cut.kept == 0
+
+
+def test_the_shape_of_a_large_model_fits_its_workspace():
+    """8192 tokens of a vocabulary of 151,936: 4.6 GiB of logits, of which 512 MiB exist."""
+    cut = matmul.tiling(8192, 4096, 151_936, torch.bfloat16, torch.device("cuda"), 512, "auto")
+    tile = matmul.tile_bytes(cut.rows, cut.columns, 4096, torch.bfloat16, torch.device("cuda"))
+    assert tile + 4 * cut.kept * cut.v <= 512 * 2**20
+    everything = matmul.tiling(
+        8192, 4096, 151_936, torch.bfloat16, torch.device("cuda"), 6000, "auto"
+    )
+    assert everything.kept == 8192
+
+
+def test_autocast_multiplies_in_its_dtype(seed, close):
+    h, w, targets = torch.randn(6, 64), torch.randn(999, 64), torch.randint(999, (6,))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        stats = linear_token_stats(h, w, targets)
+    truth = token_stats_reference(h.bfloat16().double() @ w.bfloat16().double().T, targets)
+    close(stats, truth, others=1e-4)
+
+
+def test_compiled_in_one_graph(seed):
+    def loss(h, w, targets):
+        stats = linear_token_stats(h, w, targets)
+        return stats.logp.sum() + stats.entropy.sum()
+
+    h, w = torch.randn(6, 64, requires_grad=True), torch.randn(999, 64, requires_grad=True)
+    targets = torch.randint(999, (6,))
+    expected = torch.autograd.grad(loss(h, w, targets), [h, w])
+    compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
+    found = torch.autograd.grad(compiled(h, w, targets), [h, w])
+    torch.testing.assert_close(found, expected)
+
+
+def test_no_rows_give_nothing_that_can_be_differentiated():
+    h, w = torch.randn(0, 8, requires_grad=True), torch.randn(99, 8, requires_grad=True)
+    none = torch.zeros(0, dtype=torch.long)
+    for total in (
+        linear_token_stats(h, w, none).logp.sum(),
+        linear_policy_loss(h, w, none, none.float())[0],
+    ):
+        (grad,) = torch.autograd.grad(total, [w])
+        assert float(total.detach()) == float(grad.abs().sum()) == 0
+    assert token_stats(torch.randn(0, 9), none).entropy.shape == (0,)
+
+
+POLICIES = {
+    "grpo": {},
+    "a function": {"loss": lambda logp, old, advantages: -(logp - old).exp() * advantages},
+    "with all terms": {"beta": 0.1, "entropy_coef": 0.02, "normalizer": 7.0},
+    "few rows at a time": {"workspace_mb": 0.2},
+    "no row is skipped": {"skip_zero_rows": False},
+}
+
+
+@pytest.mark.parametrize("kind", POLICIES)
+def test_the_policy_loss_is_the_one_that_autograd_takes_through_the_logits(head, kind):
+    parts, targets, mask = head
+    (h, w, b), (dh, dw, db) = leaves(parts)
+    keep = mask & (targets != -100)
+    truth = token_stats_reference(dh @ dw.T + db, targets, temperature=0.9, mask=keep)
+    old = (truth.logp + 0.3 * torch.randn(4, 10)).detach()
+    reference = (truth.logp + 0.3 * torch.randn(4, 10)).detach()
+    advantages, weights = torch.randn(4, 10), torch.rand(4, 10)
+    advantages[0] = 0.0
+    chosen = POLICIES[kind]
+    loss, stats = linear_policy_loss(
+        h, w, targets, advantages, old, bias=b, ref_logp=reference, weights=weights, mask=mask,
+        temperature=0.9, **chosen,
+    )  # fmt: skip
+
+    ratio, gap = (truth.logp - old).exp(), reference - truth.logp
+    value = -torch.minimum(ratio * advantages, ratio.clamp(0.8, 1.2) * advantages)
+    if "loss" in chosen:
+        value = -ratio * advantages
+    value = value + chosen.get("beta", 0) * (gap.exp() - gap - 1)
+    value = value - chosen.get("entropy_coef", 0) * truth.entropy
+    expected = (value * keep * weights).sum() / chosen.get("normalizer", keep.sum())
+
+    assert abs(float(loss.detach().double() - expected.detach())) < 1e-5
+    assert not stats.logp.requires_grad
+    (2 * loss).backward()  # a power of two: one rounding of the gradient, not two, is judged
+    (2 * expected).backward()
+    for ours, exact in ((h, dh), (w, dw), (b, db)):
+        assert relative(ours.grad, exact.grad) < GRADIENT[ours.dtype]
+
+
+REFUSED = {
+    "shapes": (lambda h, w, y: linear_token_stats(h, w.T, y), r"needs hidden \(\.\.\., h\)"),
+    "dtypes": (lambda h, w, y: linear_token_stats(h.half(), w, y), "needs one dtype; hidden has"),
+    "rank": (lambda h, w, y: linear_token_stats(h, w, y, stats=["rank"]), "got 'rank' in stats"),
+    "keep": (lambda h, w, y: linear_token_stats(h, w, y, keep_logits="yes"), "'auto', True or F"),
+    "workspace": (
+        lambda h, w, y: linear_token_stats(h, w, y, workspace_mb=0.001),
+        r"workspace_mb=0.001 holds no tile .* Use workspace_mb=512",
+    ),
+    "no row": (
+        lambda h, w, y: linear_policy_loss(h, w, y, y.float(), workspace_mb=0.0001),
+        "workspace_mb=0.0001 holds no row",
+    ),
+    "loss": (lambda h, w, y: linear_policy_loss(h, w, y, y.float(), loss="ppo"), "got 'ppo'"),
+    "beta": (lambda h, w, y: linear_policy_loss(h, w, y, y.float(), beta=0.1), "needs ref_logp"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_cannot_be_is_refused(kind):
+    call, message = REFUSED[kind]
+    with pytest.raises(ValueError, match=message):
+        call(torch.randn(6, 8), torch.randn(99, 8), torch.randint(99, (6,)))
