@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 # Signals that a Hold may watch: more is more diverse, the same number on every process.
-MEASURES = ("mean_entropy", "distinct")
+MEASURES = ("mean_entropy", "mean_varentropy", "distinct")
 _FULL_PACE = 0.1  # this share off its target, and beyond, a measure moves a strength at full pace
 
 
@@ -57,7 +57,8 @@ class Hold:
     means more diverse. A step sees only what was measured before it.
 
     Args:
-        signal: What to hold: ``mean_entropy`` (of tokens) or ``distinct`` (classes of a group).
+        signal: What to hold: ``mean_entropy`` or ``mean_varentropy`` (of tokens; the latter needs
+            ``head: divreg``), or ``distinct`` (classes of a group).
         share: Where to hold it, in baselines, > 0; 0.7 gives up three tenths of it.
         start: The strength to start from, > 0; None is the method's own value.
         baseline: Optimizer steps that make the baseline, at least 1.
@@ -90,7 +91,7 @@ class Hold:
         if self.signal not in MEASURES:
             raise ValueError(
                 f"hold needs a signal that measures diversity; got {self.signal!r}. "
-                f"Use {' or '.join(map(repr, MEASURES))}."
+                f"Use one of {', '.join(map(repr, MEASURES))}."
             )
         for name, least in (("share", 0.0), ("baseline", 1), ("pace", 0.0), ("most", 1)):
             value = getattr(self, name)

@@ -1,6 +1,6 @@
 """YAML or a dict -> functions: the only place where a string names a function.
 
-A recipe's ``divreg:`` block has three keys, each optional::
+A recipe's ``divreg:`` block has four keys, each optional::
 
     divreg:
       interventions:                       # null: the preset; []: none, trains as TRL does
@@ -17,6 +17,7 @@ A recipe's ``divreg:`` block has three keys, each optional::
       monitor:                             # CollapseMonitor's arguments; false: no monitor
         on_collapse: stop
         formats: {code: '```', boxed: 'boxed'}  # expressions; true: code or text; or a function
+      head: divreg                         # statistics that TRL's own head does not have
 """
 
 import dataclasses
@@ -44,12 +45,14 @@ class Settings:
 
     ``interventions`` is None where the preset should run; ``monitor`` holds the keyword arguments
     of ``CollapseMonitor``, False where none is wanted, and None where nothing was said: then a run
-    with interventions is watched, and one without trains exactly as TRL does.
+    with interventions is watched, and one without trains exactly as TRL does. ``head`` is the loss
+    head: TRL's own, or divreg's with its further statistics.
     """
 
     interventions: list[Intervention] | None = None
     signals: dict[str, Any] = dataclasses.field(default_factory=dict)
     monitor: dict[str, Any] | Literal[False] | None = None
+    head: Literal["trl", "divreg"] = "trl"
 
 
 def load(source: Mapping[str, Any] | str | os.PathLike[str] | None) -> Settings:
@@ -63,7 +66,9 @@ def load(source: Mapping[str, Any] | str | os.PathLike[str] | None) -> Settings:
     if source is None:
         return Settings()
     block = source if isinstance(source, Mapping) else _read_block(Path(source))
-    keys = ("interventions", "signals", "monitor")
+    from divreg.monitor.block import monitor
+
+    keys = ("interventions", "signals", "monitor", "head")
     for key in block:
         if key not in keys:
             raise ValueError(unknown("the `divreg:` block", "key", key, keys))
@@ -71,7 +76,8 @@ def load(source: Mapping[str, Any] | str | os.PathLike[str] | None) -> Settings:
     return Settings(
         interventions=None if listed is None else methods(listed),
         signals=signals(block.get("signals") or {}),
-        monitor=_monitor(block.get("monitor")),
+        monitor=monitor(block.get("monitor")),
+        head=_head(block.get("head", "trl")),
     )
 
 
@@ -413,30 +419,10 @@ def _configured(f: Callable[..., Any], hyper: Mapping[str, Any]) -> Callable[...
     return functools.partial(f, **bound) if bound else f
 
 
-def _monitor(value: Any) -> dict[str, Any] | Literal[False] | None:
-    """Read ``monitor:``: true, false, or the arguments of ``CollapseMonitor``."""
-    if value is None or value is False:
-        return value
-    if value is True:
-        return {}
-    if not isinstance(value, Mapping):
-        raise ValueError(
-            f"monitor needs true, false or its settings; got {value!r}. "
-            "Write `monitor: true` or `monitor: {on_collapse: stop}`."
-        )
-    from divreg.monitor.callback import CollapseMonitor
-    from divreg.monitor.memory import Memory
-
-    known = set(inspect.signature(CollapseMonitor).parameters) - {"trainer"}
-    settings = dict(value)
-    for key in settings:
-        if key not in known:
-            raise ValueError(unknown("monitor", "setting", key, known))
-    described = {k: v for k, v in settings.items() if k in ("correct", "answer", "partition")}
-    if isinstance(settings.get("formats"), str):
-        settings["formats"] = named(settings["formats"], "formats")
-    Memory(settings.get("formats"))  # refuses what cannot name a format
-    return {**settings, **signals(described)}
+def _head(value: Any) -> Literal["trl", "divreg"]:
+    if value not in ("trl", "divreg"):
+        raise ValueError(f"head needs trl or divreg; got {value!r}. Write `head: divreg`.")
+    return value
 
 
 def _kind(value: Any) -> str:

@@ -31,7 +31,10 @@ Law = Callable[["Subject", "Case"], None]
 
 _GROUPS = ("rewards", "advantages")
 _ROWS = ("token_weights", "loss")
-_PER_TOKEN = ("logprob", "old_logprob", "ref_logprob", "entropy", "mask", "token_weights")
+_PER_TOKEN = (
+    *("logprob", "old_logprob", "ref_logprob", "entropy", "mask", "token_weights"),
+    *("varentropy", "log_sum_p2", "sum_p2_logp", "entropy_change"),
+)
 _PER_PROMPT_TOKEN = ("prompt_logprob", "prompt_mask")
 
 

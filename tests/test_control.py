@@ -62,7 +62,7 @@ def test_where_there_was_nothing_there_is_nothing_to_hold():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"signal": "entropy"}, "got 'entropy'. Use 'mean_entropy' or 'distinct'"),
+        ({"signal": "entropy"}, "got 'entropy'. Use one of 'mean_entropy', 'mean_var"),
         ({"share": 0.0}, "a share above 0; got 0.0"),
         ({"baseline": 0}, "a baseline of at least 1; got 0"),
         ({"pace": -0.1}, "a pace above 0; got -0.1"),

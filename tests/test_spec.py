@@ -176,7 +176,7 @@ MISTAKES = {
     ),
     "hold of tokens": (
         {"interventions": [{"progrpo": {"alpha": {"hold": ["entropy", 0.7]}}}]},
-        "Use 'mean_entropy' or 'distinct'",
+        "Use one of 'mean_entropy', 'mean_varentropy', 'distinct'",
     ),
     "hold at nothing": (
         {"interventions": [{"progrpo": {"alpha": {"hold": ["distinct", 0]}}}]},

@@ -33,6 +33,7 @@ from divreg.methods.pass_at_k import pass_at_k as pass_at_k
 from divreg.methods.progrpo import progrpo as progrpo
 from divreg.methods.rarity import rarity as rarity
 from divreg.methods.steer import steer as steer
+from divreg.methods.steer import steer_exact as steer_exact
 from divreg.methods.steer import steer_exp as steer_exp
 from divreg.methods.uniqueness import uniqueness as uniqueness
 from divreg.methods.unlikeliness import unlikeliness as unlikeliness

@@ -66,17 +66,8 @@ def steer(
     >>> steer(torch.ones(1, 2), **words, logprob=same, old_logprob=same, mask=valid)
     tensor([[0.8000, 1.2000]])
     """
-    if not 0 <= w_min <= w_max:
-        raise ValueError(
-            f"steer needs 0 <= w_min <= w_max; got w_min={w_min}, w_max={w_max}. "
-            f"Use w_min=0.8, w_max=1.2."
-        )
     change = _entropy_change(advantages, logprob, old_logprob, entropy)
-    least = change.masked_fill(~mask, math.inf).amin() if mask.any() else change.new_zeros(())
-    spread = change.masked_fill(~mask, 0).amax() - least
-    position = torch.where(spread > 0, (change - least) / spread, 0.5)
-    weights = w_max - (w_max - w_min) * position
-    return token_weights * weights.masked_fill(~mask, 1).to(token_weights.dtype)
+    return token_weights * _linear("steer", change, mask, w_min, w_max).to(token_weights.dtype)
 
 
 def steer_exp(
@@ -132,6 +123,66 @@ def steer_exp(
     most = change.masked_fill(~mask, 0).amax().clamp(min=_LEAST_SCALE)
     weights = (math.log(w_min) * change / most).exp().clamp(w_min, 1)
     return token_weights * weights.masked_fill(~mask, 1).to(token_weights.dtype)
+
+
+def steer_exact(
+    token_weights: Float[Tensor, "b t"],
+    *,
+    entropy_change: Float[Tensor, "b t"],
+    mask: Bool[Tensor, "b t"],
+    w_min: float = 0.8,
+    w_max: float = 1.2,
+) -> Float[Tensor, "b t"]:
+    r"""Weigh tokens as :func:`steer`, by the change of entropy that is exact to first order.
+
+    .. math::
+        w = w_{max} - (w_{max} - w_{min})\,
+            \frac{|\Delta H| - \min |\Delta H|}{\max |\Delta H| - \min |\Delta H|}, \qquad
+        \Delta H = -A\,\frac{\pi}{\pi_{old}}\,
+            \Bigl[\pi (\ln \pi + H) - \sum_v p_v^2 (\ln p_v + H)\Bigr]
+
+    STEER's own estimate leaves the sum out, and a factor of the probability; what it takes for the
+    tokens that move entropy most are often others. The sum needs every token's probability: set
+    ``head: divreg``.
+
+    Args:
+        token_weights: Weight of each token in the policy loss, dimensionless, >= 0.
+        entropy_change: Change of entropy that each token's own step makes, nats per unit step.
+        mask: True where there is a token; the others keep their weight.
+        w_min: Weight of the token that moves entropy most, >= 0; ``w_min = w_max = 1`` is off.
+        w_max: Weight of the token that moves entropy least.
+
+    Returns:
+        Weights, dimensionless.
+
+    Raises:
+        ValueError: If not ``0 <= w_min <= w_max``: a negative weight would reverse the clipping.
+
+    Source:
+        STEER, arXiv:2510.10150, with the exact change in place of its estimate, which is ours.
+
+    >>> change = torch.tensor([[0.2, -0.1, 0.0]])
+    >>> steer_exact(torch.ones(1, 3), entropy_change=change, mask=change < 1)
+    tensor([[0.8000, 1.0000, 1.2000]])
+    """
+    change = entropy_change.abs().nan_to_num(0, 0, 0)
+    weights = _linear("steer_exact", change, mask, w_min, w_max)
+    return token_weights * weights.to(token_weights.dtype)
+
+
+def _linear(
+    name: str, change: Float[Tensor, "b t"], mask: Bool[Tensor, "b t"], w_min: float, w_max: float
+) -> Float[Tensor, "b t"]:
+    """Return weights from ``w_max`` for the least change down to ``w_min``; 1 without a token."""
+    if not 0 <= w_min <= w_max:
+        raise ValueError(
+            f"{name} needs 0 <= w_min <= w_max; got w_min={w_min}, w_max={w_max}. "
+            f"Use w_min=0.8, w_max=1.2."
+        )
+    least = change.masked_fill(~mask, math.inf).amin() if mask.any() else change.new_zeros(())
+    spread = change.masked_fill(~mask, 0).amax() - least
+    position = torch.where(spread > 0, (change - least) / spread, 0.5)
+    return (w_max - (w_max - w_min) * position).masked_fill(~mask, 1)
 
 
 def _entropy_change(

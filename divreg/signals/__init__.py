@@ -11,10 +11,12 @@ from typing import Any
 
 from divreg.signals.confidence import confidence as confidence
 from divreg.signals.distinct import distinct as distinct
+from divreg.signals.entropy_change import entropy_change as entropy_change
 from divreg.signals.lengths import lengths as lengths
 from divreg.signals.log_z import log_z as log_z
 from divreg.signals.logratio import logratio as logratio
 from divreg.signals.mean_entropy import mean_entropy as mean_entropy
+from divreg.signals.mean_varentropy import mean_varentropy as mean_varentropy
 from divreg.signals.ngram_similarity import ngram_similarity as ngram_similarity
 from divreg.signals.partition import by_answer as by_answer
 from divreg.signals.partition import by_callable as by_callable
@@ -38,6 +40,9 @@ BASE: dict[str, str] = {
     "old_logprob": "float (b, t), nats; of the sampling policy, in the loss",
     "ref_logprob": "float (*p, g, t), nats; of the reference model, not before advantages; GRPO",
     "entropy": "float (*p, g, t), nats; of the next-token distribution, as `logprob`",
+    "varentropy": "float (*p, g, t), squared nats; variance of log p under p; `head: divreg`",
+    "log_sum_p2": "float (*p, g, t); log of the sum of p^2, the collision mass; `head: divreg`",
+    "sum_p2_logp": "float (*p, g, t), nats; sum of p^2 log p; `head: divreg`",
     "mask": "bool (*p, g, t); True where a completion has a token",
     "prompt_logprob": "float (*p, g, s), nats; of the prompt's tokens, sampling policy",
     "prompt_mask": "bool (*p, g, s); True where `prompt_logprob` holds a conditioned token",
@@ -55,6 +60,8 @@ SIGNALS: dict[str, Callable[..., Any]] = {
         similarity,
         confidence,
         mean_entropy,
+        mean_varentropy,
+        entropy_change,
         logratio,
         log_z,
         lengths,

@@ -119,6 +119,7 @@ def _groups(p: int, g: int, t: int, seed: int) -> dict[str, Any]:
         "old_logprob": logprob.view(p, g, t).clone(),
         "ref_logprob": (logprob + drift).clamp(max=0).view(p, g, t),
         "entropy": entropy.view(p, g, t),
+        **_moments(entropy, p, g, t, seed),
         "mask": mask.view(p, g, t),
         **_prompt_tokens(p, g, seed),
         "step": 1 + seed,
@@ -153,6 +154,18 @@ def _tokens(b: int, t: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
     entropy = torch.rand(b, t, generator=_stream(seed, "entropy")).mul(3)
     length = torch.randint(1, t + 1, (b, 1), generator=_stream(seed, "mask"))
     return logprob, entropy, torch.arange(t) < length
+
+
+def _moments(entropy: Tensor, p: int, g: int, t: int, seed: int) -> dict[str, Tensor]:
+    """Draw what fits the entropies: Renyi's of order 2 is no larger than Shannon's."""
+    share = torch.rand(entropy.shape, generator=_stream(seed, "log_sum_p2"))
+    log_sum_p2 = -share * entropy
+    varentropy = torch.rand(entropy.shape, generator=_stream(seed, "varentropy")) * 2
+    # Sum of p^2 log p over sum of p^2 is a mean of log p that prefers likely tokens.
+    mean = share * log_sum_p2
+    found = {"varentropy": varentropy, "log_sum_p2": log_sum_p2}
+    found["sum_p2_logp"] = mean * log_sum_p2.exp()
+    return {name: value.view(p, g, t) for name, value in found.items()}
 
 
 def _prompt_tokens(p: int, g: int, seed: int) -> dict[str, Tensor]:

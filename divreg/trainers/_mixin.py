@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from divreg.pipeline import Pipeline
-from divreg.trainers import _seams
+from divreg.trainers import _head, _seams
 from divreg.trainers._plan import Plan
 from divreg.trainers._rollout import Rollout
 from divreg.trainers._rows import CARRIED, Rows
@@ -51,6 +51,10 @@ class InterventionMixin(_seams.OnlineSeams):
         self._user_rewards = len(self.reward_funcs)
         if self.pipeline.acts_on("rewards"):
             self._add_reward_column()
+        if self._plan.head == "divreg":
+            config: Any = self.args
+            in_fp32 = getattr(config, "cast_lm_head_to_fp32", False)
+            _head.install(self.model, config.temperature, in_fp32=in_fp32)
         self._scored: list[Any] = []
         self._ready = True
         self._bind_monitors()
@@ -134,11 +138,9 @@ class InterventionMixin(_seams.OnlineSeams):
         if kept and self._plan.reads_scores and not self._plan.reads_prompt_scores:
             width = max(len(ids) for ids in rollout.local_ids)
             multiple = self.pad_to_multiple_of or 1
-            rollout.keep(
-                torch.cat([o.log_probs for o in kept]),
-                torch.cat([o.entropy for o in kept]),
-                -(-width // multiple) * multiple,
-            )
+            rows = [_head.scores(output) for output in kept]
+            found = {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
+            rollout.keep(found, -(-width // multiple) * multiple)
 
     def _policy_scores(self, rollout: Rollout) -> list[Any]:
         """Return TRL's forwards of the sampling policy over this rollout's rows, if it made any."""
@@ -174,12 +176,14 @@ class InterventionMixin(_seams.OnlineSeams):
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Tensor:
-        if not self.pipeline.acts_on("token_weights", "loss"):
+        if not self.pipeline.acts_on("token_weights", "loss") and self._plan.head == "trl":
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         rows = Rows(self, inputs)
         with _seams.head_tap(self.model, rows.listen):
             loss = super().compute_loss(model, rows.inputs, return_outputs, num_items_in_batch)
         loss = rows.finish(loss)
+        for name, value in rows.statistics().items():
+            _seams.log_metric(self, f"diversity/{name}", value)
         self._log_effects()
         return loss
 

@@ -11,9 +11,10 @@ from torch import Tensor
 from divreg.compose import Intervention
 from divreg.pipeline import Pipeline
 from divreg.signals import COMPARED
+from divreg.trainers._head import EXTRAS
 from divreg.trainers._rows import ROW_SIGNALS
 
-FORWARD_SIGNALS = frozenset({"logprob", "entropy", "prompt_logprob", "prompt_mask"})
+FORWARD_SIGNALS = frozenset({"logprob", "entropy", "prompt_logprob", "prompt_mask"}) | EXTRAS
 ROLLOUT_SIGNALS = FORWARD_SIGNALS | frozenset(
     {"prompts", "prompt_id", "texts", "answer", "correct", "embedding", "mask", "step", "boost"}
     | {"ref_logprob"}
@@ -33,6 +34,7 @@ class Plan:
 
     Attributes:
         configured: Every signal that the user configured, by name, for the records.
+        head: The loss head: ``trl`` or ``divreg``.
 
     Raises:
         ValueError: For a combination that cannot do what it says; the message says what to type.
@@ -55,6 +57,7 @@ class Plan:
             )
         chosen = settings.interventions if interventions is None else list(interventions)
         self.args, self.always_scores = args, trainer.always_scores
+        self.head = settings.head
         self._keeps_reference = trainer.keeps_reference
         self.preset = chosen is None
         self.idle_preset = self.preset and self._reward_stage_is_off()
@@ -213,6 +216,11 @@ class Plan:
                 "which is zero on strictly on-policy data: every generation is used for one "
                 "optimizer step. Use num_iterations=2, or steps_per_generation larger than "
                 "gradient_accumulation_steps."
+            )
+        if name in EXTRAS and self.head != "divreg":
+            return (
+                "which TRL's own loss head does not compute. Use divreg's: `head: divreg` in the "
+                "`divreg:` block, or divreg={'head': 'divreg'} in the config."
             )
         if name == "ref_logprob" and (reason := self._no_reference(stage)):
             return reason

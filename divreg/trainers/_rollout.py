@@ -1,5 +1,6 @@
 """One generation batch, whole groups on every process, and the signals that can be had from it."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 from divreg.monitor.observe import Batch
 from divreg.pipeline import Signals
 from divreg.rollouts import Rollouts, completion_text
+from divreg.trainers._head import EXTRAS, scores
 from divreg.trainers._seams import fused_forward
 
 
@@ -82,6 +84,7 @@ class Rollout:
             "mask": self._mask,
             "logprob": lambda: self._score("logprob"),
             "entropy": lambda: self._score("entropy"),
+            **{name: functools.partial(self._score, name) for name in EXTRAS},
             "ref_logprob": self._ref_logprob,
             "prompt_logprob": lambda: self._score("prompt_logprob"),
             "prompt_mask": lambda: self._score("prompt_mask"),
@@ -89,13 +92,11 @@ class Rollout:
             "boost": lambda: trainer.pipeline.boost,
         }
 
-    def keep(self, log_probs: Tensor, entropy: Tensor, columns: int) -> None:
+    def keep(self, found: Mapping[str, Tensor], columns: int) -> None:
         """Take over scores ``(n, >= columns)`` that TRL computed anyway."""
-        start = log_probs.shape[1] - columns
+        start = found["logprob"].shape[1] - columns
         end = start + max(len(ids) for ids in self.local_ids)
-        self._scores = self._gathered(
-            {"logprob": log_probs[:, start:end].float(), "entropy": entropy[:, start:end].float()}
-        )
+        self._scores = self._gathered({n: x[:, start:end].float() for n, x in found.items()})
 
     def batch(self, advantages: Tensor) -> Batch:
         """Return what the monitor looks at; ``advantages`` ``(N,)`` or ``(N, t)`` as trained."""
@@ -165,22 +166,21 @@ class Rollout:
         labels = ids.masked_fill(~attention, -100)
         labels[:, 1:].masked_fill_(~attention[:, :-1], -100)  # the first token follows padding
         args = trainer.args
-        rows = (
+        at_once = (
             args.per_device_train_batch_size if self.training else args.per_device_eval_batch_size
         )
         parts = [
             fused_forward(trainer, i, a.long(), y)
             for i, a, y in zip(
-                ids.split(rows), attention.split(rows), labels.split(rows), strict=True
+                ids.split(at_once), attention.split(at_once), labels.split(at_once), strict=True
             )
         ]
-        logprob = torch.cat([p.log_probs for p in parts]).float()
-        entropy = torch.cat([p.entropy for p in parts]).float()
+        rows = [scores(part) for part in parts]
+        found = {name: torch.cat([row[name] for row in rows]).float() for name in rows[0]}
         start = flipped.shape[1] - 1
         return {
-            "logprob": logprob[:, start:],
-            "entropy": entropy[:, start:],
-            "prompt_logprob": logprob[:, :start],
+            **{name: x[:, start:] for name, x in found.items()},
+            "prompt_logprob": found["logprob"][:, :start],
             "prompt_mask": (labels != -100)[:, 1 : start + 1],
         }
 

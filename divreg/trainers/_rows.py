@@ -10,10 +10,12 @@ from torch import Tensor
 
 from divreg.control import MEASURES
 from divreg.pipeline import Signals
+from divreg.trainers._head import EXTRAS, scores
 from divreg.trainers._seams import ScaleGradient
 
 ROW_SIGNALS = frozenset(
     {"logprob", "old_logprob", "ref_logprob", "entropy", "advantages", "mask", "step", "boost"}
+    | EXTRAS
 )
 CARRIED = "divreg_"  # keys of the rollout's dict that travel with their row through TRL's shuffle
 
@@ -29,15 +31,15 @@ class Rows:
         self.trainer, self.inputs = trainer, dict(inputs)
         mask = self.inputs["completion_mask"]
         self.mask: Tensor = (mask * self.inputs.get("tool_mask", 1)).bool()
-        self._logprob = self._entropy = None
+        self._scores: dict[str, Tensor] | None = None
         self.weights: Tensor | None = None
 
     def listen(self, output: Any) -> Any:
         """Take what the policy's forward says; weigh tokens before TRL reads its inputs."""
-        if self._logprob is not None:
+        if self._scores is not None:
             return None
         width = self.mask.shape[1]
-        self._logprob, self._entropy = output.log_probs[:, -width:], output.entropy[:, -width:]
+        self._scores = {name: x[:, -width:] for name, x in scores(output).items()}
         pipeline = self.trainer.pipeline
         if not pipeline.acts_on("token_weights"):
             return None
@@ -67,6 +69,22 @@ class Rows:
         )
         return changed / parts
 
+    def statistics(self) -> dict[str, float]:
+        """Return means over the tokens of all processes of what divreg's head alone knows."""
+        sources = self._sources(lambda x: x)
+        if "varentropy" not in sources:
+            return {}
+        signals = Signals(sources, self.trainer.pipeline.recipes)
+        found = {
+            "varentropy_nats2": signals["varentropy"],
+            "collision_mass": signals["log_sum_p2"].exp(),
+            "entropy_change_nats": signals["entropy_change"],
+        }
+        sums = [x.masked_fill(~self.mask, 0).sum() for x in found.values()]
+        totals = torch.stack([*sums, self.mask.sum()])
+        *sums, count = self.trainer.accelerator.reduce(totals, reduction="sum").tolist()
+        return {name: x / max(count, 1) for name, x in zip(found, sums, strict=True)}
+
     def _weigh_advantages(self) -> None:
         """Let the loss read one weighted advantage per token ``(b, t)``."""
         assert self.weights is not None
@@ -93,19 +111,17 @@ class Rows:
     def _sources(
         self, give: Callable[[Any], Any], *, detach: bool = True
     ) -> Mapping[str, Callable[[], Any]]:
-        trainer, logprob, entropy = self.trainer, self._logprob, self._entropy
-        assert logprob is not None
-        assert entropy is not None
-        if detach:
-            logprob, entropy = logprob.detach(), entropy.detach()
+        trainer = self.trainer
+        assert self._scores is not None
+        found = {n: x.detach() if detach else x for n, x in self._scores.items()}
+        logprob = found["logprob"]
         old = self.inputs.get("old_per_token_logps")
         advantages = self.inputs["advantages"]
         if advantages.dim() == 1:
             advantages = advantages[:, None].expand(logprob.shape)
         rows: dict[str, Any] = {
-            "logprob": logprob,
+            **found,
             "old_logprob": logprob.detach() if old is None else old,
-            "entropy": entropy,
             "advantages": advantages,
             "mask": self.mask,
         }

@@ -161,6 +161,13 @@ class ScaleGradient(torch.autograd.Function):
         return grad * weights, None
 
 
+def gathered_head(*parameters: Any) -> Any:
+    """Return a context in which ZeRO-3's shards of the loss head are whole; in vain elsewhere."""
+    from trl.trainer.utils import maybe_gather_lm_head_ctx
+
+    return maybe_gather_lm_head_ctx(*parameters)
+
+
 def fused_forward(trainer: Any, ids: Tensor, attention: Tensor, labels: Tensor) -> Any:
     """Score rows ``(b, t)`` without gradient, as TRL scores them: same head, same temperature."""
     from trl.models.utils import disable_gradient_checkpointing

@@ -1,9 +1,11 @@
 import functools
+import math
 
 import pytest
 import torch
 
-from divreg.methods import steer, steer_exp
+from divreg.methods import steer, steer_exact, steer_exp
+from divreg.signals import entropy_change
 
 P = torch.tensor([[0.05, 0.2, 0.5, 0.8, 0.95]])
 OLD = torch.tensor([[0.04, 0.25, 0.5, 0.75, 0.9]])
@@ -45,6 +47,30 @@ def test_tokens_that_are_not_there_set_no_extreme():
     nobody = torch.zeros(1, 5, dtype=torch.bool)
     close(linear(old_logprob=P.log(), mask=nobody), [1.0] * 5)
     close(exponential(old_logprob=P.log(), mask=nobody), [1.0] * 5)
+
+
+def test_the_exact_form_reads_the_change_that_a_small_step_makes():
+    """Three tokens p = (.5, .25, .25), the first sampled, A = 2: by hand.
+
+    H = 1.5 ln 2; sum p^2 = .375; sum p^2 ln p = -.5 ln 2; so the change is
+    -2 [.5 (-ln 2 + 1.5 ln 2) - (-.5 ln 2 + .375 * 1.5 ln 2)] = -2 (.25 - .0625) ln 2 = -.375 ln 2.
+    """
+    p = torch.tensor([0.5, 0.25, 0.25]).double()
+    own = torch.tensor([[0.5]]).double()
+    change = entropy_change(
+        advantages=torch.tensor([[2.0]]).double(),
+        logprob=own.log(),
+        old_logprob=own.log(),
+        entropy=-(p * p.log()).sum().view(1, 1),
+        log_sum_p2=(p * p).sum().log().view(1, 1),
+        sum_p2_logp=(p * p * p.log()).sum().view(1, 1),
+    )
+    assert change.item() == pytest.approx(-0.375 * math.log(2))
+    changes = torch.tensor([[change.item(), 0.0, 0.1]])
+    weights = steer_exact(
+        torch.ones(1, 3), entropy_change=changes, mask=torch.ones(1, 3, dtype=torch.bool)
+    )
+    close(weights, [0.8, 1.2, 1.2 - 0.4 * 0.1 / (0.375 * math.log(2))])
 
 
 @pytest.mark.parametrize(

@@ -163,7 +163,7 @@ def _keeping_rows(trainer, names):
 
     class Kept(_rows.Rows):
         def listen(self, output):
-            given, first = dict(self.inputs), self._logprob is None
+            given, first = dict(self.inputs), self._scores is None
             told = super().listen(output)
             if first:
                 weighted, self.inputs = self.inputs, given  # as they were before they were weighed

@@ -11,6 +11,7 @@ STAGES = [
     ("GRPO", ["darling", "progrpo", "outcome_exploration", "steer", "entropy_bonus"], {}),
     ("RLOO", ["rarity", "progrpo", "outcome_exploration", "steer", "entropy_bonus"], {}),
     ("GRPO", ["flowrl"], {"beta": 0.001}),
+    ("GRPO", ["steer_exact", "entropy_bonus"], {"divreg": {"head": "divreg"}}),
 ]
 
 
