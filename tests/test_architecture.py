@@ -23,7 +23,7 @@ MAY = {
     "divreg.metrics": ({"numpy"}, {"divreg.metrics"}),
     "divreg.signals": (
         {"numpy", "torch", "jaxtyping"},
-        {"divreg.compose", "divreg.metrics", "divreg.signals"},
+        {"divreg.compose", "divreg.metrics", "divreg.signals", "divreg_kernels"},
     ),
     "divreg.testing": (
         {"torch", "hypothesis"},

@@ -133,7 +133,7 @@ def steer_exact(
     w_min: float = 0.8,
     w_max: float = 1.2,
 ) -> Float[Tensor, "b t"]:
-    r"""Weigh tokens as :func:`steer`, by the change of entropy that is exact to first order.
+    r"""Weigh tokens as ``steer`` does, by the change of entropy that is exact to first order.
 
     .. math::
         w = w_{max} - (w_{max} - w_{min})\,

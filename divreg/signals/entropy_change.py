@@ -6,19 +6,19 @@ from torch import Tensor
 
 def entropy_change(
     *,
-    advantages: Float[Tensor, "b t"],
-    logprob: Float[Tensor, "b t"],
-    old_logprob: Float[Tensor, "b t"],
-    entropy: Float[Tensor, "b t"],
-    log_sum_p2: Float[Tensor, "b t"],
-    sum_p2_logp: Float[Tensor, "b t"],
-) -> Float[Tensor, "b t"]:
+    advantages: Float[Tensor, "..."],
+    logprob: Float[Tensor, "*p t"],
+    old_logprob: Float[Tensor, "*p t"],
+    entropy: Float[Tensor, "*p t"],
+    log_sum_p2: Float[Tensor, "*p t"],
+    sum_p2_logp: Float[Tensor, "*p t"],
+) -> Float[Tensor, "*p t"]:
     """Change of entropy that a token's own gradient step makes, nats per unit step on its logits.
 
     Exact to first order; see :func:`divreg_kernels.entropy_change`. Negative: the step narrows.
 
     Args:
-        advantages: Advantage of each token, dimensionless.
+        advantages: Advantage of each token, or of each completion ``(*p)``, dimensionless.
         logprob: Log-probability of each token under the current policy, nats.
         old_logprob: The same under the policy that sampled it, nats.
         entropy: Entropy of the next-token distribution, nats.
@@ -38,4 +38,5 @@ def entropy_change(
     stats = TokenStats(
         logp=logprob, entropy=entropy, log_sum_p2=log_sum_p2, sum_p2_logp=sum_p2_logp
     )
-    return of(stats, advantages, old_logprob)
+    per_token = advantages if advantages.dim() == logprob.dim() else advantages.unsqueeze(-1)
+    return of(stats, per_token, old_logprob)

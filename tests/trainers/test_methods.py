@@ -8,7 +8,10 @@ import pytest
 from divreg.methods import METHODS
 
 ARGS = {"num_iterations": 2, "max_steps": 2}  # kl_cov needs data that is not strictly on-policy
-MORE = {"flowrl": {"beta": 0.001}}  # what a method asks of the config
+MORE = {  # what a method asks of the config
+    "flowrl": {"beta": 0.001},
+    "steer_exact": {"divreg": {"head": "divreg"}},
+}
 GRPO_ONLY = {"flowrl"}  # RLOO keeps the reference model's log-probs to itself
 SURE = {"clip_cov": {"low": 0.0}, "pass_at_k": {"k": 2}}  # so that they act on a random model
 
