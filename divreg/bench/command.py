@@ -172,13 +172,17 @@ def write(found: Mapping[str, Any], output: Path, console: Console) -> None:
 def verdict(rows: Sequence[summary.Summary], k: int, cost: float = COST) -> list[str]:
     """Say which row keeps most, against the best baseline, in one sentence each.
 
+    Where some rows have the seeds to be judged, only those can be the best.
+
     Args:
         rows: The results; the first is what the others are compared with.
         k: Budget of the different right answers.
         cost: What the best may give up of the first row's pass@1.
     """
     first = rows[0]
-    kept = [r for r in rows if r.right.value >= first.right.value - cost]
+    judged = [r for r in rows[1:] if r.seeds >= JUDGED]
+    among = [first, *judged] if any(not r.baseline for r in judged) else rows
+    kept = [r for r in among if r.right.value >= first.right.value - cost]
     methods = [r for r in kept if r is not first and not r.baseline]
     if not methods:
         return [f"No method stays within {cost:g} of the pass@1 of {first.label}."]
@@ -192,7 +196,7 @@ def verdict(rows: Sequence[summary.Summary], k: int, cost: float = COST) -> list
         f"The best of what a user would take instead is {other.label}: {other.distinct.show(1)} at "
         f"{other.right.show(3)}. {best.label} keeps {ratio:.2f} times as many.",
     ]
-    everything = [r for r in rows[1:] if not r.baseline and r.seeds >= JUDGED]
+    everything = [r for r in judged if not r.baseline]
     idle = [r.label for r in everything if r.gains and _within(r.gains[1])]
     if idle:
         sentences.append(

@@ -80,6 +80,16 @@ def test_the_verdict_names_the_best_and_what_did_not_help(rows, monkeypatch):
     assert "Right less often than Plain by more than two standard errors: Ours" in text
 
 
+def test_a_row_with_too_few_seeds_is_not_the_best_where_others_have_enough():
+    lucky = line("lucky", 0, 0.8, 9.0)
+    steady = [line("steady", seed, 0.8, 5.0 + seed / 10) for seed in range(3)]
+    plain = [line("plain", seed, 0.8, 2.0) for seed in range(3)]
+    found = summary.summarise(results(*plain, lucky, *steady))
+    assert "Steady keeps most different right answers" in command.verdict(found, 32)[0]
+    found = summary.summarise(results(*plain, lucky))
+    assert "Lucky keeps most different right answers" in command.verdict(found, 32)[0]
+
+
 def test_the_table_has_a_line_for_each_row_and_marks_the_front(rows):
     lines = command.markdown(rows, 32).splitlines()
     assert len(lines) == 2 + len(rows)
