@@ -30,7 +30,6 @@ _HOME = {
     "token_stats_reference": "reference",
     "unavailable_reason": "backends",
 }
-__all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:
@@ -40,4 +39,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*__all__]
+    return sorted(_HOME)

@@ -79,8 +79,9 @@ def token_stats(
 ) -> TokenStats:
     """Compute statistics of the softmax of logits in one pass over them, with gradients in another.
 
-    Logits may be -inf: such a token has probability 0 and gradient 0. NaN and +inf make their row
-    NaN and no other; so does a row that is -inf everywhere, as in torch.
+    Logits may be -inf: such a token has probability 0, and gradient 0 unless it is the target. (A
+    ``softcap`` makes it finite first, here as in torch.) NaN and +inf make their row NaN and no
+    other; so does a row that is -inf everywhere, as in torch.
 
     Args:
         logits: ``(..., v)`` in fp32, bf16 or fp16; the arithmetic is fp32.

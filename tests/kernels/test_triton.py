@@ -23,7 +23,7 @@ MOMENTS = ("varentropy", "log_sum_p2", "sum_p2_logp")
 SMOOTH = ("logp", "entropy", "lse", *MOMENTS)
 EVERY = (*SMOOTH, "p_max", "rank")
 VARENTROPY = {"varentropy": 5e-5}
-SIZES = [(1, 1), (2, 1), (1, 2), (2, 17), (131, 17), (1, 1023), (2, 1025), (131, 1025), (2, 4099)]
+SIZES = [(1, 1), (2, 1), (1, 2), (2, 17), (131, 17), (1, 1023), (2, 1025), (2, 4099)]
 # Relative Frobenius. The interpreter cuts off what a GPU rounds to bf16, which doubles the error.
 GRADIENT = {torch.float32: 1e-5, torch.float16: 8e-4, torch.bfloat16: 6e-3}
 TRANSFORMS = {
@@ -33,7 +33,7 @@ TRANSFORMS = {
     "logit scale": {"logit_scale": 1.7, "temperature": 1.3},
     "softcap": {"softcap": 15.0, "logit_scale": 1.5},
     "softcap, a temperature a row": {
-        "softcap": 30.0,
+        "softcap": 3.0,
         "temperature": torch.tensor([0.9, 1.0, 1.1, 1.2]),
     },
 }
@@ -100,14 +100,15 @@ class TestStatistics:
     __test__ = INTERPRETED
 
     @pytest.mark.parametrize("dtype", GRADIENT)
-    @pytest.mark.parametrize("v", [5003, 32_000])
+    @pytest.mark.parametrize("v", [5003, 16_000])
     def test_every_one_of_them(self, seed, close, rows, dtype, v):
-        logits, targets = peaked(4, v, dtype), torch.randint(v, (4,))
+        logits, targets = peaked(3, v, dtype), torch.randint(v, (3,))
         stats, truth, *_ = both(logits, targets)
         close(stats, truth, **VARENTROPY)
         for name in ("p_max", "sum_p2_logp"):
             exact = getattr(truth, name)
-            assert ((getattr(stats, name) - exact) / exact).abs().max() < 5e-6, name
+            error = (getattr(stats, name) - exact).abs() / exact.abs().clamp(min=1e-6)
+            assert error.max() < 5e-6, name
         assert last_backend() == "triton (interpreter)"
 
     @pytest.mark.parametrize("which", TRANSFORMS)
@@ -117,10 +118,12 @@ class TestStatistics:
         close(stats, truth, **VARENTROPY)
 
     @pytest.mark.parametrize(("n", "v"), SIZES)
-    def test_odd_sizes(self, seed, close, n, v):
+    def test_odd_sizes(self, seed, close, gradients, n, v):
         logits, targets = 3 * torch.randn(n, v), torch.randint(v, (n,))
-        stats, truth, *_ = both(logits, targets)
+        stats, truth, ours, exact = both(logits, targets)
         close(stats, truth, **VARENTROPY)
+        (found,), (expected,) = gradients(stats, [ours]), gradients(truth, [exact])
+        assert (found - expected).norm() <= 1e-5 * expected.norm() + 1e-6
 
     @pytest.mark.parametrize("v", [32_003, pytest.param(151_936, marks=pytest.mark.slow)])
     def test_a_whole_vocabulary(self, seed, close, rows, v):
@@ -129,9 +132,9 @@ class TestStatistics:
         close(stats, truth, **VARENTROPY)
 
     @pytest.mark.parametrize("dtype", GRADIENT)
-    @pytest.mark.parametrize("shift", [1, 3, 8])
+    @pytest.mark.parametrize("shift", [1, 8])
     def test_rows_apart_and_a_base_between_vectors(self, seed, close, rows, dtype, shift):
-        buffer, targets = torch.randn(3, 2, 9011).to(dtype), torch.randint(9000, (3,))
+        buffer, targets = torch.randn(2, 2, 9011).to(dtype), torch.randint(9000, (2,))
         stats, truth, *_ = both(buffer[:, 1, shift : shift + 9000], targets)
         close(stats, truth, **VARENTROPY)
 
@@ -142,11 +145,11 @@ class TestStatistics:
         close(stats, truth, **VARENTROPY)
 
     def test_rows_beyond_two_to_the_31_elements(self, seed, close):
-        stride, v = 2**31 + 8, 5003
-        far = torch.from_numpy(np.zeros(stride + v, np.int16)).view(torch.bfloat16)
-        far[:v], far[stride:] = torch.randn(v), torch.randn(v)
-        logits = far.as_strided((2, v), (stride, 1)).requires_grad_()
-        targets = torch.tensor([3, v - 1])
+        stride, v = 2**30, 5000  # in both, all rows begin at a vector
+        far = torch.from_numpy(np.zeros(2 * stride + v, np.int16)).view(torch.bfloat16)
+        far[:v], far[2 * stride :] = torch.randn(v), torch.randn(v)
+        logits = far.as_strided((3, v), (stride, 1)).requires_grad_()
+        targets = torch.tensor([3, 0, v - 1])
         stats = token_stats(logits, targets, inplace_backward=True, backend="triton")
         near = logits.detach().clone().requires_grad_()
         same = token_stats(near, targets, backend="triton")
@@ -155,7 +158,7 @@ class TestStatistics:
         (expected,) = torch.autograd.grad(same.logp.sum(), near)
         (found,) = torch.autograd.grad(stats.logp.sum(), logits)
         assert torch.equal(found, expected)
-        assert torch.equal(far[stride:], expected[1])
+        assert torch.equal(far[2 * stride :], expected[2])
 
     def test_an_offset_of_all_logits_costs_nothing(self, seed, close):
         logits, targets = 3 * torch.randn(4, 5003) + 1e4, torch.randint(5003, (4,))
@@ -169,12 +172,12 @@ class TestStatistics:
 
     @pytest.mark.parametrize("start", [0, 1])
     def test_close_to_a_collapse_the_entropy_is_right_to_its_last_digits(self, seed, rows, start):
-        buffer = torch.randn(8, 20_003)
+        buffer = torch.randn(4, 12_003)
         logits = buffer[:, start:]
-        logits[:, 9000] = torch.linspace(16.0, 30.0, 8)  # entropies of 5e-2 to 1e-7 nats
-        stats, truth, *_ = both(logits, torch.full((8,), 9000))
+        logits[:, 9000] = torch.tensor([16.0, 20.0, 24.0, 30.0])  # entropies of 1e-2 to 1e-7 nats
+        stats, truth, *_ = both(logits, torch.full((4,), 9000), ("logp", "entropy"))
         assert truth.entropy.min() < 1e-6
-        assert truth.entropy.max() > 1e-2
+        assert truth.entropy.max() > 5e-3
         assert (stats.entropy >= 0).all()
         assert ((stats.entropy - truth.entropy) / truth.entropy).abs().max() < 1e-5
         assert ((stats.logp - truth.logp) / truth.logp).abs().max() < 1e-5
@@ -227,7 +230,7 @@ class TestStatistics:
         assert stats.rank[0] == 98
         assert torch.isfinite(stats.entropy).all()
 
-    @pytest.mark.filterwarnings("ignore:All-NaN slice")
+    @pytest.mark.filterwarnings("ignore:All-NaN slice", "ignore:invalid value")
     @pytest.mark.parametrize("poison", [math.nan, math.inf])
     @pytest.mark.parametrize("at", [5, 9000, slice(None)])
     def test_a_poisoned_row_poisons_no_other(self, seed, gradients, rows, poison, at):
@@ -261,13 +264,13 @@ class TestStatistics:
             before = empty(n, 1.0, moments=True, rank=True, device="cpu")
             return triton_backend.fold(logits, targets, 0, before, Transform())
 
-        logits, targets = torch.randn(5, 10_003), torch.randint(10_003, (5,))
+        logits, targets = torch.randn(4, 10_000), torch.randint(10_000, (4,))
         many, one = fold(logits, targets), fold(logits[3:4].clone(), targets[3:4])
         for field in ("max", "tail", "t", "target", "above", "u", "q", "w"):
             assert torch.equal(getattr(one, field), getattr(many, field)[3:4]), field
 
     def test_the_torch_backend_finds_the_same(self, seed):
-        logits, targets = peaked(6, 9011), torch.randint(9011, (6,))
+        logits, targets = peaked(4, 9011), torch.randint(9011, (4,))
         ours, *_ = both(logits, targets)
         theirs = token_stats(logits, targets, stats=EVERY, backend="torch")
         for name, value in ours.items():
@@ -275,7 +278,7 @@ class TestStatistics:
 
     def test_as_exact_as_torch_in_the_same_dtype(self, seed, rows):
         """Three ways: our error against float64 is no larger than torch's own, and little slack."""
-        logits, targets = 5 * torch.randn(6, 20_011), torch.randint(20_011, (6,))
+        logits, targets = 5 * torch.randn(4, 12_011), torch.randint(12_011, (4,))
         stats, truth, *_ = both(logits, targets, stats=("logp", "entropy", "lse"))
         theirs = logits.log_softmax(-1)
         entropy = -(theirs.exp() * theirs).sum(-1)
@@ -310,13 +313,6 @@ class TestGradient:
         (found,), (expected,) = gradients(stats, [ours]), gradients(truth, [exact])
         assert relative(found, expected) < 1e-5
 
-    @pytest.mark.parametrize(("n", "v"), SIZES)
-    def test_odd_sizes(self, seed, gradients, n, v):
-        logits, targets = 3 * torch.randn(n, v), torch.randint(v, (n,))
-        stats, truth, ours, exact = both(logits, targets)
-        (found,), (expected,) = gradients(stats, [ours]), gradients(truth, [exact])
-        assert (found - expected).norm() <= 1e-5 * expected.norm() + 1e-6
-
     def test_sums_to_zero_in_every_row(self, seed, gradients):
         logits, targets = 3 * torch.randn(4, 32_003), torch.randint(32_003, (4,))
         stats, _, ours, _ = both(logits, targets)
@@ -336,14 +332,14 @@ class TestGradient:
         assert torch.equal(here, there)
         assert torch.equal(copy.detach(), there), "it lies where the logits were"
 
+    @pytest.mark.filterwarnings("ignore:All-NaN slice", "ignore:invalid value")
     def test_rows_of_no_weight_are_zero_whatever_they_hold(self, seed, gradients):
         logits, targets = torch.randn(4, 999), torch.tensor([1, 2, -100, 3])
         logits[1], logits[2] = math.nan, math.nan
         mask = torch.tensor([True, False, True, True])
         temperature = torch.tensor([1.0, math.nan, 1.0, 2.0])
-        with pytest.warns(RuntimeWarning, match="All-NaN slice"):
-            stats = both(logits, targets, mask=mask, temperature=temperature)[0::2]
-        (found,) = gradients(stats[0], [stats[1]])
+        stats, _, ours, _ = both(logits, targets, mask=mask, temperature=temperature)
+        (found,) = gradients(stats, [ours])
         assert (found[1:3] == 0).all()
         assert (found[[0, 3]] != 0).any()
 

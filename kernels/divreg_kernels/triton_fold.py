@@ -1,0 +1,322 @@
+"""Triton kernels that read logits once and leave the state of every row.
+
+A program holds one row, or one part of one, and each of its lanes keeps sums of its own, with the
+largest logit that this lane has met as reference: nothing crosses lanes until the row is read. Sums
+are in base 2 inside a lane, in nats everywhere else.
+"""
+
+import triton
+import triton.language as tl
+
+from divreg_kernels import state
+from divreg_kernels.triton_cap import LN2, LOG2E, capped
+
+LANES = tl.constexpr(128)
+STACK = tl.constexpr(4)  # vectors of 16 bytes that a lane loads at a time, in `_step`
+WARPS = 4
+FIELDS = 8  # planes of a result: max, tail, t, target, above, u, q, w
+
+_FLOOR = tl.constexpr(state.FLOOR)
+_NOTHING = tl.constexpr(float("-inf"))
+
+
+@triton.jit(do_not_specialize=["misaligned", "start"])
+def fold_kernel(
+    x_ptr, x_stride, misaligned, targets_ptr, start, n_cols, width,
+    max_ptr, tail_ptr, t_ptr, target_ptr, above_ptr, u_ptr, q_ptr, w_ptr,
+    out_ptr, scale_value, scale_ptr, gain, softcap,
+    VEC: tl.constexpr, ALIGNED: tl.constexpr, PER_ROW: tl.constexpr, SOFTCAP: tl.constexpr,
+    MOMENTS: tl.constexpr, RANK: tl.constexpr,
+):  # fmt: skip
+    """Write the state of one row's columns ``[part width, (part + 1) width)`` to ``out``.
+
+    Args:
+        x_ptr: Logits ``(n, n_cols)`` with ``x_stride`` elements from row to row.
+        misaligned: Elements between the first logit and the 16-byte boundary before it.
+        targets_ptr: ``(n,)``, columns of the whole row, of which ``start`` is this tile's first.
+        width: Columns of a part, a multiple of a step.
+        max_ptr: As the seven that follow ``(n,)`` fp32, what was seen before; part 0 adds it.
+        out_ptr: ``(FIELDS, n, parts)`` fp32.
+        scale_value: What multiplies capped logits, unless ``PER_ROW``: then ``scale_ptr`` has it.
+        gain: What multiplies a logit before the tanh; only with ``SOFTCAP``, as ``softcap``.
+        VEC: Elements of 16 bytes.
+        ALIGNED: Whether all rows begin and end at 16-byte boundaries.
+    """
+    row = tl.program_id(0).to(tl.int64)
+    part = tl.program_id(1)
+    x_row = x_ptr + row * x_stride
+    if PER_ROW:
+        scale = tl.load(scale_ptr + row).to(tl.float32)
+    else:
+        scale = tl.cast(scale_value, tl.float32)
+
+    y = tl.load(targets_ptr + row).to(tl.int64) - start
+    inside = (y >= 0) & (y < n_cols)
+    target = tl.load(x_row + y, mask=inside, other=_NOTHING).to(tl.float32)
+    target = tl.where(inside, capped(target, gain, softcap, SOFTCAP), _NOTHING)
+    target = tl.maximum(target, tl.load(target_ptr + row), propagate_nan=tl.PropagateNan.ALL)
+
+    shift = 0
+    if ALIGNED:  # the same numbers, of which the compiler now knows a factor
+        n_cols, width = n_cols // VEC * VEC, width // VEC * VEC
+    else:
+        shift = ((misaligned + row * x_stride) % VEC).to(tl.int32)
+    origin = tl.multiple_of(x_row + (part * width - shift), 16)
+    end = shift + tl.minimum(width, n_cols - part * width)
+    largest, tail, t, u, q, w, above = _read(
+        origin, shift, end, target, scale, gain, softcap, VEC, ALIGNED, SOFTCAP, MOMENTS, RANK
+    )
+
+    first = part == 0
+    before = tl.load(max_ptr + row, mask=first, other=_NOTHING)
+    before_tail = tl.load(tail_ptr + row, mask=first, other=-1.0)
+    before_t = tl.load(t_ptr + row, mask=first, other=0.0)
+    before_u, before_q, before_w = before_t, before_t, before_t
+    if MOMENTS:
+        before_u = tl.load(u_ptr + row, mask=first, other=0.0)
+        before_q = tl.load(q_ptr + row, mask=first, other=0.0)
+        before_w = tl.load(w_ptr + row, mask=first, other=0.0)
+    joined = tl.maximum(before, largest)
+    s1, t1, u1, q1, w1 = _moved(
+        before, before_tail, before_t, before_u, before_q, before_w, joined, scale, MOMENTS
+    )
+    s2, t2, u2, q2, w2 = _moved(largest, tail, t, u, q, w, joined, scale, MOMENTS)
+
+    at = out_ptr + row * tl.num_programs(1) + part
+    plane = tl.num_programs(0).to(tl.int64) * tl.num_programs(1)
+    tl.store(at, joined)
+    tl.store(at + plane, tl.where(before >= largest, before_tail + s2, tail + s1))
+    tl.store(at + 2 * plane, t1 + t2)
+    tl.store(at + 3 * plane, target)
+    if RANK:
+        tl.store(at + 4 * plane, above + tl.load(above_ptr + row, mask=first, other=0.0))
+    if MOMENTS:
+        tl.store(at + 5 * plane, u1 + u2)
+        tl.store(at + 6 * plane, q1 + q2)
+        tl.store(at + 7 * plane, w1 + w2)
+
+
+@triton.jit
+def merge_kernel(
+    parts_ptr, out_ptr, parts, scale_value, scale_ptr,
+    PARTS: tl.constexpr, PER_ROW: tl.constexpr, MOMENTS: tl.constexpr, RANK: tl.constexpr,
+):  # fmt: skip
+    """Join the parts of one row: ``(FIELDS, n, parts)`` to ``(FIELDS, n)``; ``PARTS >= parts``."""
+    row = tl.program_id(0).to(tl.int64)
+    if PER_ROW:
+        scale = tl.load(scale_ptr + row).to(tl.float32)
+    else:
+        scale = tl.cast(scale_value, tl.float32)
+    k = tl.arange(0, PARTS)
+    some = k < parts
+    of = parts_ptr + row * parts + k
+    n = tl.num_programs(0).to(tl.int64)
+    plane = n * parts
+    m = tl.load(of, mask=some, other=_NOTHING)
+    tail = tl.load(of + plane, mask=some, other=-1.0)
+    t = tl.load(of + 2 * plane, mask=some, other=0.0)
+    u, q, w = t, t, t
+    if MOMENTS:
+        u = tl.load(of + 5 * plane, mask=some, other=0.0)
+        q = tl.load(of + 6 * plane, mask=some, other=0.0)
+        w = tl.load(of + 7 * plane, mask=some, other=0.0)
+    largest, leader = tl.max(  # pyright: ignore[reportGeneralTypeIssues]
+        m, axis=0, return_indices=True
+    )
+    others, own, t, u, q, w = _joined(m, tail, t, u, q, w, k == leader, largest, scale, MOMENTS)
+
+    at = out_ptr + row
+    tl.store(at, largest)
+    tl.store(at + n, others + own)
+    tl.store(at + 2 * n, t)
+    tl.store(at + 3 * n, tl.load(parts_ptr + row * parts + 3 * plane))  # every part has it
+    if RANK:
+        tl.store(at + 4 * n, tl.sum(tl.load(of + 4 * plane, mask=some, other=0.0), axis=0))
+    if MOMENTS:
+        tl.store(at + 5 * n, u)
+        tl.store(at + 6 * n, q)
+        tl.store(at + 7 * n, w)
+
+
+@triton.jit
+def _read(
+    origin, shift, end, target, scale, gain, softcap,
+    VEC: tl.constexpr, ALIGNED: tl.constexpr, SOFTCAP: tl.constexpr,
+    MOMENTS: tl.constexpr, RANK: tl.constexpr,
+):  # fmt: skip
+    """Return the state of the elements ``[shift, end)`` from ``origin``, an aligned pointer."""
+    lane = tl.arange(0, LANES)
+    m = tl.full([LANES], _NOTHING, tl.float32)
+    s = tl.zeros([LANES], tl.float32)
+    t = tl.zeros([LANES], tl.float32)
+    u = tl.zeros([LANES], tl.float32)
+    q = tl.zeros([LANES], tl.float32)
+    w = tl.zeros([LANES], tl.float32)
+    above = tl.zeros([LANES], tl.float32)
+    binary = scale * LOG2E
+
+    # Loops count by hand: a range over a number known at run time fails in an interpreter of
+    # Triton 3.6 on NumPy 2.4.
+    step: tl.constexpr = STACK * LANES * VEC
+    at = 0 if ALIGNED else step
+    whole = end // step * step
+    while at < whole:
+        m, s, t, u, q, w, above = _step(
+            origin, at, shift, end, m, s, t, u, q, w, above, target, binary, gain, softcap,
+            VEC, False, SOFTCAP, MOMENTS, RANK,
+        )  # fmt: skip
+        at += step
+    at = whole if ALIGNED else 0  # what is left: the last step, and the first if it is not whole
+    while at < end:
+        m, s, t, u, q, w, above = _step(
+            origin, at, shift, end, m, s, t, u, q, w, above, target, binary, gain, softcap,
+            VEC, True, SOFTCAP, MOMENTS, RANK,
+        )  # fmt: skip
+        at += tl.maximum(whole, step)
+
+    t, u, w = t * LN2, u * (LN2 * LN2), w * LN2
+    raw, leader = tl.max(m, axis=0, return_indices=True)
+    largest = capped(raw, gain, softcap, SOFTCAP)
+    others, own, t, u, q, w = _joined(
+        capped(m, gain, softcap, SOFTCAP), s - 1.0, t, u, q, w, lane == leader, largest, scale,
+        MOMENTS,
+    )  # fmt: skip
+    # Where one element has more than half of S, its lane's S - 1 has lost digits: read it again.
+    if (others + own < 1.0) & (raw > _NOTHING):
+        own = _tail(origin, shift, end, leader, raw, largest, binary, gain, softcap, VEC, SOFTCAP)
+    return largest, others + own, t, u, q, w, tl.sum(above, axis=0)
+
+
+@triton.jit
+def _step(
+    origin, at, shift, end, m, s, t, u, q, w, above, target, scale, gain, softcap,
+    VEC: tl.constexpr, MASKED: tl.constexpr, SOFTCAP: tl.constexpr,
+    MOMENTS: tl.constexpr, RANK: tl.constexpr,
+):  # fmt: skip
+    """Add ``STACK`` vectors to every lane; ``m`` is of raw logits, ``scale`` in base 2.
+
+    One tile a vector, lanes by elements: of a tile with three axes, it is the compiler's choice,
+    and another one in every release, which of them a lane holds.
+    """
+    of = at + tl.arange(0, LANES)[:, None] * VEC + tl.arange(0, VEC)[None, :]
+    tile: tl.constexpr = LANES * VEC
+    x0 = _load(origin, of, shift, end, MASKED)
+    x1 = _load(origin, of + tile, shift, end, MASKED)
+    x2 = _load(origin, of + 2 * tile, shift, end, MASKED)
+    x3 = _load(origin, of + 3 * tile, shift, end, MASKED)
+    largest = tl.maximum(tl.maximum(x0, x1), tl.maximum(x2, x3))
+    larger = tl.maximum(m, tl.max(largest, axis=1))
+    reference, old = larger, m
+    if SOFTCAP:
+        reference = capped(larger, gain, softcap, SOFTCAP)
+        old = capped(m, gain, softcap, SOFTCAP)
+        x0 = _capped(x0, of, shift, end, gain, softcap, MASKED)
+        x1 = _capped(x1, of + tile, shift, end, gain, softcap, MASKED)
+        x2 = _capped(x2, of + 2 * tile, shift, end, gain, softcap, MASKED)
+        x3 = _capped(x3, of + 3 * tile, shift, end, gain, softcap, MASKED)
+    if RANK:
+        above += _sum(
+            _as_number(x0 > target), _as_number(x1 > target),
+            _as_number(x2 > target), _as_number(x3 > target),
+        )  # fmt: skip
+    reference = tl.where(reference == _NOTHING, 0.0, reference)
+    by = tl.maximum((old - reference) * scale, _FLOOR)
+    r = tl.exp2(by)
+    reference = reference[:, None]
+    d0, d1 = _below(x0, reference, scale), _below(x1, reference, scale)
+    d2, d3 = _below(x2, reference, scale), _below(x3, reference, scale)
+    e0, e1, e2, e3 = tl.exp2(d0), tl.exp2(d1), tl.exp2(d2), tl.exp2(d3)
+    f0, f1, f2, f3 = e0 * d0, e1 * d1, e2 * d2, e3 * d3
+    if MOMENTS:
+        u = r * (u + by * (2.0 * t + by * s)) + _sum(f0 * d0, f1 * d1, f2 * d2, f3 * d3)
+        w = r * r * (w + by * q) + _sum(f0 * e0, f1 * e1, f2 * e2, f3 * e3)
+        q = r * r * q + _sum(e0 * e0, e1 * e1, e2 * e2, e3 * e3)
+    t = r * (t + by * s) + _sum(f0, f1, f2, f3)
+    s = r * s + _sum(e0, e1, e2, e3)
+    return larger, s, t, u, q, w, above
+
+
+@triton.jit
+def _load(origin, of, shift, end, MASKED: tl.constexpr):
+    if MASKED:
+        x = tl.load(origin + of, mask=(of >= shift) & (of < end), other=_NOTHING)
+    else:
+        x = tl.load(origin + of)
+    return x.to(tl.float32)
+
+
+@triton.jit
+def _capped(x, of, shift, end, gain, softcap, MASKED: tl.constexpr):
+    x = capped(x, gain, softcap, True)
+    if MASKED:
+        x = tl.where((of >= shift) & (of < end), x, _NOTHING)
+    return x
+
+
+@triton.jit
+def _sum(a, b, c, d):
+    """Sum what each lane holds, tile by tile: that turns every product into a multiply-add."""
+    return (tl.sum(a, axis=1) + tl.sum(b, axis=1)) + (tl.sum(c, axis=1) + tl.sum(d, axis=1))
+
+
+@triton.jit
+def _as_number(condition):
+    return condition.to(tl.float32)
+
+
+@triton.jit
+def _below(x, reference, scale):
+    # Not the plain maximum, which would put the floor in the place of a NaN.
+    return tl.maximum((x - reference) * scale, _FLOOR, propagate_nan=tl.PropagateNan.ALL)
+
+
+@triton.jit
+def _tail(
+    origin, shift, end, lane, raw, largest, scale, gain, softcap,
+    VEC: tl.constexpr, SOFTCAP: tl.constexpr,
+):  # fmt: skip
+    """Return S - 1 of one lane, whose largest logit is ``raw``, without ever forming S."""
+    vector = tl.arange(0, LANES)[:, None]
+    element = tl.arange(0, VEC)[None, :]
+    below = tl.zeros([LANES], tl.float32)
+    ties = tl.zeros([LANES], tl.float32)
+    at = 0
+    while at < end:
+        of = at + (vector * LANES + lane) * VEC + element
+        seen = (of >= shift) & (of < end)
+        x = tl.load(origin + of, mask=seen, other=_NOTHING).to(tl.float32)
+        d = (capped(x, gain, softcap, SOFTCAP) - largest) * scale
+        below += tl.sum(tl.where(seen & (x != raw), tl.exp2(d), 0.0), axis=1)
+        ties += tl.sum((x == raw).to(tl.float32), axis=1)
+        at += LANES * LANES * VEC
+    return tl.sum(below, axis=0) + (tl.sum(ties, axis=0) - 1.0)
+
+
+@triton.jit
+def _joined(m, tail, t, u, q, w, leads, largest, scale, MOMENTS: tl.constexpr):
+    """Return S of all states but the leading one, the S - 1 of that one, and the sums of all."""
+    s, t, u, q, w = _moved(  # pyright: ignore[reportGeneralTypeIssues]
+        m, tail, t, u, q, w, largest, scale, MOMENTS
+    )
+    others = tl.sum(tl.where(leads, 0.0, s), axis=0)
+    own = tl.sum(tl.where(leads, tail, 0.0), axis=0)
+    t = tl.sum(t, axis=0)
+    if MOMENTS:
+        u, q, w = tl.sum(u, axis=0), tl.sum(q, axis=0), tl.sum(w, axis=0)
+    else:
+        u, q, w = t, t, t
+    return others, own, t, u, q, w
+
+
+@triton.jit
+def _moved(m, tail, t, u, q, w, larger, scale, MOMENTS: tl.constexpr):
+    """Return S, t, u, q, w of states with ``larger`` in the place of their own maximum."""
+    by = tl.maximum((m - tl.where(larger == _NOTHING, 0.0, larger)) * scale, _FLOOR)
+    r = tl.exp(by)  # 0 where nothing was seen: m is -inf there, and exp(-200) is 0
+    s = 1.0 + tail
+    if MOMENTS:
+        u = r * (u + by * (2.0 * t + by * s))
+        w = r * r * (w + by * q)
+        q = r * r * q
+    t = r * (t + by * s)
+    return r * s, t, u, q, w
