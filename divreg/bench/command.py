@@ -191,9 +191,9 @@ def verdict(rows: Sequence[summary.Summary], k: int, cost: float = COST) -> list
     ratio = best.distinct.value / max(other.distinct.value, 1e-9)
     sentences = [
         f"Of all methods that cost at most {cost:g} of pass@1, {best.label} keeps most different "
-        f"right answers: {best.distinct.show(1)} in {k} at pass@1 {best.right.show(3)}. "
-        f"{first.label}: {first.distinct.show(1)} at {first.right.show(3)}.",
-        f"The best of what a user would take instead is {other.label}: {other.distinct.show(1)} at "
+        f"right answers: {best.distinct.show()} in {k} at pass@1 {best.right.show(3)}. "
+        f"{first.label}: {first.distinct.show()} at {first.right.show(3)}.",
+        f"The best of what a user would take instead is {other.label}: {other.distinct.show()} at "
         f"{other.right.show(3)}. {best.label} keeps {ratio:.2f} times as many.",
     ]
     everything = [r for r in judged if not r.baseline]

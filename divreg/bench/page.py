@@ -162,7 +162,7 @@ def _tick(text: str, x: float, y: float, anchor: str) -> Markup:
 
 
 def _in_words(row: Summary, k: int) -> str:
-    return f"pass@1 {row.right.show(2)}, {row.distinct.show(1)} different in {k}"
+    return f"pass@1 {row.right.show(2)}, {row.distinct.show()} different in {k}"
 
 
 def headings(k: int, most: int) -> list[str]:
@@ -180,10 +180,10 @@ def cells(number: int, row: Summary) -> list[str]:
         str(number),
         row.label,
         row.right.show(3),
-        row.distinct.show(1),
+        row.distinct.show(),
         row.most.show(3),
         _signed(right.show(3)) if right else "",
-        _signed(distinct.show(1)) if distinct else "",
+        _signed(distinct.show()) if distinct else "",
         f"{row.step_ms:.0f}" if row.step_ms else "",
         _share(row),
         str(row.seeds),

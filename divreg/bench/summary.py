@@ -16,8 +16,10 @@ class Mean:
     value: float
     error: float | None
 
-    def show(self, digits: int) -> str:
-        """Print it: ``0.89±0.01``."""
+    def show(self, digits: int | None = None) -> str:
+        """Print it: ``0.89±0.01``; a count, where no digits are given, with one or two."""
+        if digits is None:
+            digits = 1 if abs(self.value) >= 2 else 2
         shown = f"{self.value:.{digits}f}"
         return shown if self.error is None else f"{shown}±{self.error:.{digits}f}"
 

@@ -44,7 +44,7 @@ def test_the_readme_shows_the_table_that_the_results_make(folder):
     assert {line.rstrip() for line in console.export_text().splitlines()} <= shown | {""}
 
 
-@pytest.mark.parametrize("task", ["expressions"])
+@pytest.mark.parametrize("task", ["expressions", "countdown"])
 def test_the_recipes_show_the_benchmark_that_its_results_make(repo, task):
     """`divreg bench PLAN --results FILE` writes this table and says these sentences."""
     found = command.read_results(repo / "recipes" / "benchmarks" / "results" / f"{task}.json")
