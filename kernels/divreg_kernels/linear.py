@@ -93,11 +93,12 @@ def linear_token_stats(
         )
     if targets.numel() == 0:
         return nothing(stats, hidden.float().sum(-1) + 0 * weight.float().sum())
+    learns = torch.is_grad_enabled() and (hidden.requires_grad or weight.requires_grad)
     values = torch.ops.divreg_kernels.linear_token_stats(
         hidden.reshape(-1, hidden.shape[-1]).contiguous(), weight, bias,
         targets.reshape(-1).clamp(min=0), *as_arguments(transform),
-        any(name in MOMENTS for name in stats), workspace_mb, str(keep_logits), skip_zero_rows,
-        backend,
+        any(name in MOMENTS for name in stats), workspace_mb,
+        str(keep_logits if learns else False), skip_zero_rows, backend,
     )  # fmt: skip
     return selected(dict(zip(NAMES, values, strict=False)), stats, targets, mask)
 

@@ -129,6 +129,8 @@ def linear_policy_loss(
         return none.sum(), nothing(_STATS, none.detach())
 
     def tokens(rows: slice, logp: Tensor, entropy: Tensor) -> Tensor:
+        here = keep.reshape(-1)[rows]  # a NaN elsewhere must not come back through a gradient
+        logp, entropy = torch.where(here, logp, 0), torch.where(here, entropy, 0)
         old = logp.detach() if old_logp is None else old_logp.reshape(-1)[rows].float()
         value = of_token(logp, old, advantages.reshape(-1)[rows].float())
         if ref_logp is not None and beta:
@@ -136,7 +138,7 @@ def linear_policy_loss(
             value = value + beta * (gap.exp() - gap - 1)
         if entropy_coef:
             value = value - entropy_coef * entropy
-        return (torch.where(keep.reshape(-1)[rows], value, 0) * share.reshape(-1)[rows]).sum()
+        return (torch.where(here, value, 0) * share.reshape(-1)[rows]).sum()
 
     settings = (tokens, transform, workspace_mb, skip_zero_rows, backend)
     total, *values = _PolicyLoss.apply(
@@ -187,6 +189,8 @@ class _PolicyLoss(torch.autograd.Function):
             values.append([found[name] for name in _STATS])
             loss, row, terms = _slopes(tokens, rows, found)
             total = total + loss
+            if not any(ctx.needs_input_grad):
+                continue
             live = (row != 0).any(1)
             if skip and not bool(live.all()):
                 if not bool(live.any()):

@@ -175,6 +175,31 @@ def test_the_policy_loss_is_the_one_that_autograd_takes_through_the_logits(head,
         assert relative(ours.grad, exact.grad) < GRADIENT[ours.dtype]
 
 
+def test_a_masked_row_of_nan_changes_no_gradient(seed):
+    h, w, targets = torch.randn(6, 8), torch.randn(99, 8), torch.randint(99, (6,))
+    mask = torch.tensor([True] * 5 + [False])
+    found = []
+    for value in (0.0, torch.nan):
+        hidden = h.clone()
+        hidden[5] = value
+        old = torch.full((6,), -4.0)
+        old[5] = value
+        leaf, weight = hidden.requires_grad_(), w.clone().requires_grad_()
+        loss, _ = linear_policy_loss(leaf, weight, targets, torch.ones(6), old, mask=mask)
+        stats = linear_token_stats(leaf, weight, targets, mask=mask)
+        (loss + stats.entropy.sum()).backward()
+        found.append((leaf.grad, weight.grad))
+    for zero, nan in zip(*found, strict=True):
+        assert torch.equal(zero, nan)
+
+
+def test_without_a_gradient_none_is_computed(seed):
+    h, w, targets = torch.randn(6, 8), torch.randn(99, 8), torch.randint(99, (6,))
+    with torch.no_grad():
+        loss, _ = linear_policy_loss(h, w, targets, torch.ones(6))
+    assert not loss.requires_grad
+
+
 REFUSED = {
     "shapes": (lambda h, w, y: linear_token_stats(h, w.T, y), r"needs hidden \(\.\.\., h\)"),
     "dtypes": (lambda h, w, y: linear_token_stats(h.half(), w, y), "needs one dtype; hidden has"),
