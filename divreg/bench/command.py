@@ -257,7 +257,7 @@ def _key(job: runs.Run) -> tuple[int, str]:
 
 
 def _known(whole: "Plan", base: Path, output: Path) -> tuple[Found, Costs]:
-    """Return the runs and costs of earlier results that the plan would make, asked for now or not.
+    """Return the runs and costs of earlier results that the plan would make, asked for or not.
 
     A hash knows settings, seed and base model: a line of other settings is never taken.
 

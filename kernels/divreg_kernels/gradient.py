@@ -6,7 +6,7 @@ With l = log p, all of them have the form
     \frac{\partial L}{\partial z_j} = g\,1[j = y] + p_j (a + b\,l_j + c\,l_j^2) + p_j^2 (e + f\,l_j)
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -52,6 +52,12 @@ def coefficients(grads: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> Te
             raise ValueError(f"{name} has no gradient; it has {', '.join(SMOOTH)}. Detach it.")
     dead = torch.stack(list(grads.values())).eq(0).all(0)  # also where a statistic is NaN
     return torch.stack([out[name].float().masked_fill(dead, 0) for name in NAMES], dim=1)
+
+
+def given(names: Sequence[str], grads: Sequence[Tensor | None]) -> dict[str, Tensor]:
+    """Return the gradients that arrived, by the name of their statistic, if it has one."""
+    pairs = zip(names, grads, strict=False)
+    return {name: d for name, d in pairs if d is not None and name in SMOOTH}
 
 
 def terms(names: Iterable[str]) -> int:

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, library
 
 from divreg_kernels import backends, gradient
-from divreg_kernels.matmul import Tiling, accumulate, multiply, native, tiling
+from divreg_kernels.matmul import Tiling, accumulate, autocast, multiply, native, tiling
 from divreg_kernels.state import State, empty, finish
 from divreg_kernels.stats import (
     MOMENTS,
@@ -82,10 +82,7 @@ def linear_token_stats(
     transform = checked(
         "linear_token_stats", stats, names, temperature, softcap, logit_scale, targets
     )
-    if torch.is_autocast_enabled(hidden.device.type):
-        dtype = torch.get_autocast_dtype(hidden.device.type)
-        hidden, weight = hidden.to(dtype), weight.to(dtype)
-        bias = bias if bias is None else bias.to(dtype)
+    hidden, weight, bias = autocast(hidden, weight, bias)
     if hidden.dtype != weight.dtype:
         raise ValueError(
             f"linear_token_stats needs one dtype; hidden has {hidden.dtype}, weight "
@@ -103,7 +100,7 @@ def linear_token_stats(
     return selected(dict(zip(NAMES, values, strict=False)), stats, targets, mask)
 
 
-@torch.library.custom_op("divreg_kernels::linear_token_stats", mutates_args=())
+@library.custom_op("divreg_kernels::linear_token_stats", mutates_args=())
 def _linear_token_stats(
     hidden: Tensor,
     weight: Tensor,
@@ -155,7 +152,7 @@ def _(hidden: Tensor, weight: Tensor, *rest: Any) -> tuple[Tensor, ...]:
     return (*values, hidden.new_empty((cut.kept, cut.v), dtype=torch.float32))
 
 
-@torch.library.custom_op("divreg_kernels::linear_token_stats_grad", mutates_args=())
+@library.custom_op("divreg_kernels::linear_token_stats_grad", mutates_args=())
 def _linear_token_stats_grad(
     hidden: Tensor,
     weight: Tensor,
@@ -204,7 +201,7 @@ def _linear_token_stats_grad(
                 accumulate(dhidden[rows], slope, weight[columns])
             else:
                 dhidden[rows] += multiply(
-                    slope, weight[columns].to(dtype), torch.empty_like(x, dtype=torch.float32)
+                    slope, weight[columns], torch.empty_like(x, dtype=torch.float32)
                 )
             if bias is not None:
                 dbias[columns] += slope.sum(0, dtype=torch.float32)
@@ -264,9 +261,7 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> Non
 def _backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
     hidden, weight, bias, targets, temperatures, *values = ctx.saved_tensors
     (temperature, softcap, logit_scale), rest = ctx.settings
-    given = {
-        n: g for n, g in zip(NAMES, grads, strict=False) if g is not None and n in gradient.SMOOTH
-    }
+    given = gradient.given(NAMES, grads)
     if not given:
         return (None,) * 13
     largest, log_sum, kept = values[-3:]

@@ -88,11 +88,21 @@ def native(dtype: torch.dtype, device: torch.device) -> bool:
     return dtype == torch.float32 or device.type in _TILES
 
 
+def autocast(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Cast a head and its input as autocast would, where it is on."""
+    if not torch.is_autocast_enabled(hidden.device.type):
+        return hidden, weight, bias
+    dtype = torch.get_autocast_dtype(hidden.device.type)
+    return hidden.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+
+
 def multiply(a: Tensor, b: Tensor, out: Tensor) -> Tensor:
     """Write ``a @ b`` into ``out``, fp32, without rounding to the dtype of ``a`` and ``b``."""
-    if a.dtype == torch.float32:
+    if a.dtype == b.dtype == torch.float32:
         return torch.mm(a, b, out=out)
-    if native(a.dtype, a.device):
+    if a.dtype == b.dtype and native(a.dtype, a.device):
         return torch.mm(a, b, out_dtype=torch.float32, out=out)
     return torch.mm(a.float(), b.float(), out=out)
 

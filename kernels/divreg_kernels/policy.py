@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from divreg_kernels import backends, gradient
-from divreg_kernels.matmul import accumulate, multiply, native
+from divreg_kernels.matmul import accumulate, autocast, multiply, native
 from divreg_kernels.state import State, empty, finish
-from divreg_kernels.stats import IGNORED, TokenStats, checked, nothing
+from divreg_kernels.stats import TokenStats, checked, is_token, nothing, selected
 from divreg_kernels.transform import Transform
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -115,11 +115,8 @@ def linear_policy_loss(
     if beta and ref_logp is None:
         raise ValueError(f"beta={beta:g} needs ref_logp, the reference's log-probs; got None.")
     transform = checked("linear_policy_loss", (), (), temperature, softcap, logit_scale, targets)
-    if torch.is_autocast_enabled(hidden.device.type):
-        dtype = torch.get_autocast_dtype(hidden.device.type)
-        hidden, weight = hidden.to(dtype), weight.to(dtype)
-        bias = None if bias is None else bias.to(dtype)
-    keep = targets != IGNORED if mask is None else mask & (targets != IGNORED)
+    hidden, weight, bias = autocast(hidden, weight, bias)
+    keep = is_token(targets, mask)
     of_token = LOSSES[loss]() if isinstance(loss, str) else loss
     share = keep.float() if weights is None else keep * weights.float()
     share = share / (keep.sum() if normalizer is None else normalizer)
@@ -148,10 +145,7 @@ def linear_policy_loss(
         targets.reshape(-1).clamp(min=0),
         settings,
     )
-    found = dict(zip(_STATS, values, strict=True))
-    return total, TokenStats(
-        **{name: torch.where(keep, x.view(targets.shape), 0) for name, x in found.items()}
-    )
+    return total, selected(dict(zip(_STATS, values, strict=True)), _STATS, targets, mask)
 
 
 class _PolicyLoss(torch.autograd.Function):
@@ -205,9 +199,9 @@ class _PolicyLoss(torch.autograd.Function):
                 tile, targets[rows][chosen], 0, state.max, state.log_sum, row, terms, part,
                 slopes[: len(x)],
             )  # fmt: skip
-            dhidden[into] = multiply(
-                slope, weight.to(dtype), torch.empty_like(x, dtype=torch.float32)
-            ).to(hidden.dtype)
+            dhidden[into] = multiply(slope, weight, torch.empty_like(x, dtype=torch.float32)).to(
+                hidden.dtype
+            )
             accumulate(dweight, slope.T, x)
             if dbias is not None:
                 dbias += slope.sum(0, dtype=torch.float32)

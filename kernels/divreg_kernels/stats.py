@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, library
 
 from divreg_kernels import backends, gradient
 from divreg_kernels.state import empty, finish
@@ -155,10 +155,15 @@ def selected(
     found: Mapping[str, Tensor], stats: Sequence[str], targets: Tensor, mask: Tensor | None
 ) -> TokenStats:
     """Return what was asked for in the shape of the targets, 0 where there is no token."""
-    keep = targets != IGNORED if mask is None else mask & (targets != IGNORED)
+    keep = is_token(targets, mask)
     return TokenStats(
         **{name: torch.where(keep, found[name].view(targets.shape), 0) for name in stats}
     )
+
+
+def is_token(targets: Tensor, mask: Tensor | None) -> Tensor:
+    """Return where there is a token."""
+    return targets != IGNORED if mask is None else mask & (targets != IGNORED)
 
 
 def nothing(stats: Sequence[str], empty_: Tensor) -> TokenStats:
@@ -180,7 +185,7 @@ def as_transform(
     return Transform(temperature if temperatures is None else temperatures, softcap, logit_scale)
 
 
-@torch.library.custom_op("divreg_kernels::token_stats", mutates_args=())
+@library.custom_op("divreg_kernels::token_stats", mutates_args=())
 def _token_stats(
     logits: Tensor,
     targets: Tensor,
@@ -215,7 +220,7 @@ def _(logits: Tensor, *rest: Any) -> tuple[Tensor, ...]:
     )
 
 
-@torch.library.custom_op("divreg_kernels::token_stats_grad", mutates_args=())
+@library.custom_op("divreg_kernels::token_stats_grad", mutates_args=())
 def _token_stats_grad(
     logits: Tensor,
     targets: Tensor,
@@ -254,9 +259,7 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> Non
 def _backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
     logits, targets, temperatures, *values = ctx.saved_tensors
     temperature, softcap, logit_scale, inplace, backend = ctx.settings
-    given = {
-        n: g for n, g in zip(NAMES, grads, strict=False) if g is not None and n in gradient.SMOOTH
-    }
+    given = gradient.given(NAMES, grads)
     if not given:
         return (None,) * 10
     found = dict(zip(NAMES, values, strict=False))
