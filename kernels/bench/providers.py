@@ -1,16 +1,16 @@
-"""Who computes log-probs and entropies of a head, each in the form its users call it."""
+"""Who computes log-probs and entropies of a head."""
 
-import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import others
 import torch
 from divreg_kernels import linear_token_stats, token_stats
+from others import Pair
 from torch import Tensor
 
 MOMENTS = ("logp", "entropy", "varentropy", "log_sum_p2", "sum_p2_logp")
-Pair = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -19,45 +19,73 @@ class Provider:
 
     Attributes:
         name: In the table.
-        call: ``(logits, targets)`` or ``(hidden, weight, targets)`` to log-probs and entropies.
+        call: ``(logits, targets)`` or ``(hidden, weight, targets)`` to log-probs and entropies; or,
+            with advantages and weights of the tokens after them, to a policy loss.
         missing: Why it cannot run, None where it can.
         exact: Whether it has to pass the gates before it is timed.
+        entropy: Whether there are entropies; if not, it returns None for them.
     """
 
     name: str
-    call: Callable[..., Pair]
+    call: Callable[..., Any]
     missing: str | None = None
     exact: bool = False
+    entropy: bool = True
 
 
-def on_logits(device: str) -> list[Provider]:
+def on_logits(device: str, compiled: bool = False) -> list[Provider]:
     """Return the providers that take logits ``(n, v)``."""
-    found = [
+    return [
         Provider("divreg", _ours, exact=True),
         Provider("divreg again", _ours, exact=True),  # the gap to the first is the noise
         Provider("divreg, all moments", _ours_moments, exact=True),
-        Provider("torch", _torch_logits),
-        Provider("torch.compile", _compiled(_torch_logits), _no_compiler(device)),
+        Provider("torch", torch_logits),
+        Provider("torch.compile", _compiled(torch_logits), _no_compiler(device, compiled)),
+        Provider(
+            "flash-attn",
+            others.flash_attn_logits,
+            others.absent("flash_attn", device, gpu_only=True),
+            entropy=False,
+        ),
+        Provider("TRL", others.trl_logits, others.absent("trl", device)),
     ]
-    if reason := _absent("trl"):
-        return [*found, Provider("TRL", _ours, reason)]
-    return [*found, Provider("TRL", _trl_logits)]
 
 
-def on_hidden(device: str) -> list[Provider]:
-    """Return the providers that take hidden states ``(n, h)`` and a head ``(v, h)``."""
-    found = [
+def on_hidden(device: str, compiled: bool = False) -> list[Provider]:
+    """Return the providers that take hidden states ``(n, h)`` and a head ``(v, h)``.
+
+    On a CPU the workspace holds all logits anyway.
+    """
+    kept = Provider("divreg, all logits kept", _linear(keep_logits=True), exact=True)
+    return [
         Provider("divreg", _linear(), exact=True),
         Provider("divreg again", _linear(), exact=True),
         Provider("divreg, all moments", _linear(stats=MOMENTS), exact=True),
         Provider("divreg, no logits kept", _linear(keep_logits=False), exact=True),
-        Provider("torch", _torch_hidden),
-        Provider("torch.compile", _compiled(_torch_hidden), _no_compiler(device)),
-        Provider("Liger", _liger, _absent("liger_kernel")),
+        *([kept] if device == "cuda" else []),
+        Provider("torch", torch_hidden),
+        Provider("torch.compile", _compiled(torch_hidden), _no_compiler(device, compiled)),
+        Provider("Liger", others.liger_hidden, others.absent("liger_kernel", device)),
+        Provider("verl", others.verl_hidden, others.absent("verl", device, gpu_only=True)),
+        Provider(
+            "cut-cross-entropy",
+            others.cce_hidden,
+            others.absent("cut_cross_entropy", device, gpu_only=True),
+            entropy=False,
+        ),
+        Provider("TRL", others.trl_hidden, others.absent("trl", device)),
     ]
-    if reason := _absent("trl"):
-        return [*found, Provider("TRL", _torch_hidden, reason)]
-    return [*found, Provider("TRL", _trl_hidden)]
+
+
+def torch_logits(logits: Tensor, targets: Tensor) -> Pair:
+    """Compute both as one writes it down."""
+    l = logits.float().log_softmax(-1)
+    return l.gather(1, targets[:, None]).squeeze(1), -(l.exp() * l).sum(-1)
+
+
+def torch_hidden(hidden: Tensor, weight: Tensor, targets: Tensor) -> Pair:
+    """Compute both from all logits at once."""
+    return torch_logits(hidden @ weight.T, targets)
 
 
 def _ours(logits: Tensor, targets: Tensor) -> Pair:
@@ -78,56 +106,19 @@ def _linear(**settings: Any) -> Callable[..., Pair]:
     return call
 
 
-def _torch_logits(logits: Tensor, targets: Tensor) -> Pair:
-    l = logits.float().log_softmax(-1)
-    return l.gather(1, targets[:, None]).squeeze(1), -(l.exp() * l).sum(-1)
-
-
-def _torch_hidden(hidden: Tensor, weight: Tensor, targets: Tensor) -> Pair:
-    return _torch_logits(hidden @ weight.T, targets)
-
-
-def _trl_logits(logits: Tensor, targets: Tensor) -> Pair:
-    from trl.trainer.utils import selective_log_softmax_and_entropy
-
-    return selective_log_softmax_and_entropy(logits, targets)  # pyright: ignore[reportReturnType]
-
-
-def _trl_hidden(hidden: Tensor, weight: Tensor, targets: Tensor) -> Pair:
-    from trl.kernels.chunked_logprob import ChunkedLogProbFunction
-
-    found: Any = ChunkedLogProbFunction.apply(
-        hidden, weight, None, targets, 1.0, 32768, None, 1.0, ("log_probs", "entropy")
-    )
-    return found[0], found[1]
-
-
-def _liger(hidden: Tensor, weight: Tensor, targets: Tensor) -> Pair:
-    from liger_kernel.ops.fused_linear_scaled_cross_entropy import (  # pyright: ignore[reportMissingImports]
-        LigerFusedLinearScaledCrossEntropyFunction as Function,
-    )
-
-    found: Any = Function.apply(hidden, weight, targets, return_entropy=True)
-    return -found[0], found[1]
-
-
 def _compiled(function: Callable[..., Pair]) -> Callable[..., Pair]:
     compiled: Any = None
 
     def call(*tensors: Tensor) -> Pair:
         nonlocal compiled
-        compiled = compiled or torch.compile(function)
+        compiled = compiled or torch.compile(function, dynamic=False)
         return compiled(*tensors)
 
     return call
 
 
-def _absent(package: str) -> str | None:
-    if importlib.util.find_spec(package) is None:
-        return f"{package} is not installed"
-    return None
-
-
-def _no_compiler(device: str) -> str | None:
-    """Say why torch.compile cannot be compared: on a CPU it needs minutes of a C++ compiler."""
-    return None if device == "cuda" else "compiled for a GPU only"
+def _no_compiler(device: str, compiled: bool) -> str | None:
+    """Say why torch.compile is not compared: on a CPU it needs minutes of a C++ compiler."""
+    if device != "cuda":
+        return "compiled for a GPU only"
+    return None if compiled else "compiled for the first size of its kind only"
