@@ -23,7 +23,7 @@ from typing import Any
 os.environ.pop("TRITON_INTERPRET", None)  # read by Triton at its import
 
 import triton
-from divreg_kernels import triton_fold, triton_grad
+from divreg_kernels import triton_fold, triton_grad, triton_merge
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
@@ -34,9 +34,11 @@ NUMBERS = ("scale_value", "logit_scale", "gain", "softcap")
 
 # Instructions an element. Reading bf16 at 3.0 TB/s leaves an H100 19.8 of them, reading and writing
 # it 39.5.
-FOLD, MOMENTS, RANK, SOFTCAP = 10, 4, 2, 10
+FOLD = 10
+MORE = {"moments": 4, "rank": 2, "topk": 6, "reference": 12, "softcap": 10}
 GRAD = {0: 18, 1: 20, 2: 24}
 GRAD_SOFTCAP = 15
+GRAD_REFERENCE = 10
 
 
 @dataclass(frozen=True)
@@ -64,20 +66,21 @@ def main() -> int:
 def fold_variants() -> Iterator[tuple[str, str, list[str]]]:
     """Yield name, table cells and failures of the kernel that reads logits."""
     stack = triton_fold.STACK.value
-    for dtype, aligned, moments, rank, softcap in itertools.product(
-        SIZES, (True, False), (False, True), (False, True), (False, True)
-    ):
+    plain = itertools.product(SIZES, (True, False), subsets("moments", "rank", "softcap"))
+    listed = itertools.product(SIZES, (True, False), (("topk",), ("moments", "rank", "topk")))
+    beside = itertools.product(("fp32", "bf16"), (True,), subsets("moments", "softcap"))
+    paired = ((dtype, aligned, (*flags, "reference")) for dtype, aligned, flags in beside)
+    for dtype, aligned, flags in itertools.chain(plain, listed, paired):
         vector = 16 // SIZES[dtype]
         machine = build(
             triton_fold.fold_kernel, dtype, triton_fold.WARPS, VEC=vector, ALIGNED=aligned,
-            PER_ROW=True, SOFTCAP=softcap, MOMENTS=moments, RANK=rank,
+            PER_ROW=True, SOFTCAP="softcap" in flags, MOMENTS="moments" in flags,
+            RANK="rank" in flags, TOPK="topk" in flags, PAIR="reference" in flags,
         )  # fmt: skip
-        flags = [
-            word for word, on in (("moments", moments), ("rank", rank), ("softcap", softcap)) if on
-        ]
-        name = " ".join(["fold", dtype] + ["unaligned"] * (not aligned) + flags)
+        name = " ".join(["fold", dtype, *["unaligned"] * (not aligned), *flags])
         failed = spills(machine)
-        wide = [loop for loop in machine.loops if count(loop, "LDG.E.128") == stack]
+        loads = stack * (2 if "reference" in flags else 1)
+        wide = [loop for loop in machine.loops if count(loop, "LDG.E.128") == loads]
         if not wide:
             yield name, cells(machine), [*failed, "no loop reads 16 bytes at a time"]
             continue
@@ -88,46 +91,52 @@ def fold_variants() -> Iterator[tuple[str, str, list[str]]]:
         if hidden := stack * vector - count(loop, "FMNMX.NAN"):
             failed.append(f"a NaN is lost in {hidden} of {stack * vector} logits")
         each = len(loop) / (stack * vector)  # a lane is one thread
-        limit = FOLD + MOMENTS * moments + RANK * rank + SOFTCAP * softcap
+        twice = "softcap" in flags and "reference" in flags
+        limit = FOLD + sum(MORE[flag] for flag in flags) + MORE["softcap"] * twice
         if each > limit:
             failed.append(f"{each:.1f} instructions an element, more than {limit}")
-        yield name, f"{cells(machine)}  loop {each:5.2f} an element  LDG.128 {stack}", failed
+        yield name, f"{cells(machine)}  loop {each:5.2f} an element  LDG.128 {loads}", failed
+
+
+def subsets(*flags: str) -> list[tuple[str, ...]]:
+    """Return every choice of some flags."""
+    sizes = range(len(flags) + 1)
+    return [some for size in sizes for some in itertools.combinations(flags, size)]
 
 
 def merge_variants() -> Iterator[tuple[str, str, list[str]]]:
     """Yield the same of the kernel that joins the parts of a row."""
     for parts in (4, 32, 128):
         machine = build(
-            triton_fold.merge_kernel, "fp32", 1, PARTS=parts, PER_ROW=True, MOMENTS=True, RANK=True
-        )
+            triton_merge.merge_kernel, "fp32", 1, PARTS=parts, PER_ROW=True, MOMENTS=True,
+            RANK=True, PAIR=True,
+        )  # fmt: skip
         yield f"merge {parts}", cells(machine), spills(machine)
 
 
 def grad_variants() -> Iterator[tuple[str, str, list[str]]]:
     """Yield the same of the kernel that writes gradients."""
     block, threads = triton_grad.BLOCK, 32 * triton_grad.WARPS
-    for dtype, aligned, terms, softcap in itertools.product(
-        SIZES, (True, False), GRAD, (False, True)
-    ):
+    plain = itertools.product(SIZES, (True, False), GRAD, subsets("softcap"))
+    beside = itertools.product(("fp32", "bf16"), (True,), (1, 2), (("reference",),))
+    for dtype, aligned, terms, flags in itertools.chain(plain, beside):
+        reference, softcap = "reference" in flags, "softcap" in flags
         machine = build(
             triton_grad.grad_kernel, dtype, triton_grad.WARPS, TERMS=terms,
-            VEC=16 // SIZES[dtype], ALIGNED=aligned, PER_ROW=True, SOFTCAP=softcap, BLOCK=block,
+            VEC=16 // SIZES[dtype], ALIGNED=aligned, PER_ROW=True, SOFTCAP=softcap,
+            PAIR=reference, BLOCK=block,
         )  # fmt: skip
-        name = " ".join(
-            ["grad", dtype]
-            + ["unaligned"] * (not aligned)
-            + [f"terms={terms}"]
-            + ["softcap"] * softcap
-        )
+        words = ["grad", dtype, *["unaligned"] * (not aligned), f"terms={terms}", *flags]
+        name = " ".join(words)
         failed = spills(machine)
         wide = count(machine.code, "LDG.E.128"), count(machine.code, "STG.E.128")
         wanted = block * SIZES[dtype] // (16 * threads)
-        if aligned and wide != (wanted, wanted):
-            failed.append(f"{wide[0]} loads and {wide[1]} stores of 16 bytes, not {wanted} of each")
-        if hidden := block // threads - count(machine.code, "FMNMX.NAN"):
+        if aligned and wide != (wanted * (1 + reference), wanted):
+            failed.append(f"{wide[0]} loads and {wide[1]} stores of 16 bytes, not {wanted} a tile")
+        if hidden := block // threads * (1 + reference) - count(machine.code, "FMNMX.NAN"):
             failed.append(f"a NaN is lost in {hidden} of {block // threads} logits")
         each = len(machine.code) * threads / block
-        limit = GRAD[terms] + GRAD_SOFTCAP * softcap
+        limit = GRAD[terms] + GRAD_SOFTCAP * softcap + GRAD_REFERENCE * reference
         if aligned and each > limit:
             failed.append(f"{each:.1f} instructions an element, more than {limit}")
         yield (
@@ -147,7 +156,8 @@ def build(kernel: Any, dtype: str, warps: int, **constants: Any) -> Machine:
             return "fp32"
         if name == "targets_ptr":
             return "*i64"
-        if name == "x_ptr" or (name == "out_ptr" and kernel is triton_grad.grad_kernel):
+        tiles = ("x_ptr", "ref_ptr", *["out_ptr"] * (kernel is triton_grad.grad_kernel))
+        if name in tiles:
             return f"*{dtype}"
         return "*fp32" if name.endswith("_ptr") else "i32"
 

@@ -1,9 +1,10 @@
-r"""The gradient of every statistic of a softmax, in six numbers a row.
+r"""The gradient of every statistic of a softmax, in seven numbers a row.
 
-With l = log p, all of them have the form
+With l = log p, and l' that of a reference, all of them have the form
 
 .. math::
-    \frac{\partial L}{\partial z_j} = g\,1[j = y] + p_j (a + b\,l_j + c\,l_j^2) + p_j^2 (e + f\,l_j)
+    \frac{\partial L}{\partial z_j} = g\,1[j = y]
+        + p_j (a + b\,l_j + c\,l_j^2 + r\,l'_j) + p_j^2 (e + f\,l_j)
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,11 +12,11 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-NAMES: tuple[str, ...] = ("g", "a", "b", "c", "e", "f")
+NAMES: tuple[str, ...] = ("g", "a", "b", "c", "e", "f", "r")
 
 
 def coefficients(grads: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> Tensor:
-    """Return g, a, b, c, e, f of each row, ``(n, 6)`` in fp32; all 0 where all gradients are.
+    """Return g, a, b, c, e, f, r of each row, ``(n, 7)`` in fp32; all 0 where all gradients are.
 
     Args:
         grads: Gradient of the loss with respect to some statistics, ``(n,)`` each.
@@ -48,6 +49,10 @@ def coefficients(grads: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> Te
             add("f", 2 * d)
             add("e", d)
             add("a", -d * (2 * found["sum_p2_logp"] + found["log_sum_p2"].exp()))
+        elif name == "ref_kl":
+            add("b", d)
+            add("r", -d)
+            add("a", -d * found["ref_kl"])
         else:
             raise ValueError(f"{name} has no gradient; it has {', '.join(SMOOTH)}. Detach it.")
     dead = torch.stack(list(grads.values())).eq(0).all(0)  # also where a statistic is NaN
@@ -63,11 +68,11 @@ def given(names: Sequence[str], grads: Sequence[Tensor | None]) -> dict[str, Ten
 def terms(names: Iterable[str]) -> int:
     """Return how much of the form the gradients of some statistics need.
 
-    0: only g and a; 1: b as well; 2: all six.
+    0: only g and a; 1: b as well; 2: all but r, which is there where there is a reference.
     """
-    order = {"logp": 0, "lse": 0, "entropy": 1}
+    order = {"logp": 0, "lse": 0, "entropy": 1, "ref_kl": 1}
     return max((order.get(name, 2) for name in names), default=0)
 
 
-SMOOTH = ("logp", "entropy", "lse", "varentropy", "log_sum_p2", "sum_p2_logp")
+SMOOTH = ("logp", "entropy", "lse", "varentropy", "log_sum_p2", "sum_p2_logp", "ref_kl")
 """Statistics with a gradient."""

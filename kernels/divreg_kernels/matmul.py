@@ -8,6 +8,7 @@ from torch import Tensor
 
 _MIB = 1 << 20
 _LEAST = (8, 128)  # rows and columns of the smallest tile that is worth starting
+_WORTH = 0.25  # of the rows have to be kept for tiles to become smaller
 _TILES = {"cuda": (4096, 16384), "xpu": (4096, 16384)}  # rows and columns of the largest
 _TILE = (512, 4096)  # on a CPU, where tiles are read again while they are in the cache
 
@@ -43,44 +44,89 @@ class Tiling:
 
 
 def tiling(
-    n: int, h: int, v: int, dtype: torch.dtype, device: torch.device, workspace_mb: float, keep: str
+    n: int,
+    h: int,
+    v: int,
+    dtype: torch.dtype,
+    device: torch.device,
+    workspace_mb: float,
+    keep: str,
+    *,
+    logits: torch.dtype = torch.float32,
+    ref_h: int = 0,
 ) -> Tiling:
     """Cut ``n`` rows of ``v`` logits so that tiles and kept logits stay within the workspace.
+
+    Args:
+        n: Rows.
+        h: Width of a hidden state.
+        v: Columns.
+        dtype: Of hidden states and head.
+        device: Where they are.
+        workspace_mb: What tiles and kept logits may take, MiB, beside the gradients.
+        keep: As ``keep_logits``, in words.
+        logits: What logits are stored in.
+        ref_h: Width of the reference's hidden states, 0 without one.
 
     Raises:
         ValueError: If it does not hold the smallest tile.
     """
     budget = int(workspace_mb * _MIB)
-    rows, columns = _TILES.get(device.type, _TILE)
-    rows, columns = min(rows, n), min(columns, v)
-    least = min(_LEAST[0], n), min(_LEAST[1], v)
 
-    def needs() -> int:
-        return tile_bytes(rows, columns, h, dtype, device)
+    def bytes_of(rows: int, columns: int) -> int:
+        return tile_bytes(rows, columns, h, dtype, device, logits=logits, ref_h=ref_h)
 
-    while needs() > (budget if keep == "False" else budget // 2) and (rows, columns) != least:
-        if columns > least[1] and (columns >= rows or rows == least[0]):
-            columns = max(least[1], columns // 2)
-        else:
-            rows = max(least[0], rows // 2)
-    if needs() > budget:
+    def largest(limit: int) -> tuple[int, int]:
+        rows, columns = _TILES.get(device.type, _TILE)
+        rows, columns = min(rows, n), min(columns, v)
+        least = min(_LEAST[0], n), min(_LEAST[1], v)
+        while bytes_of(rows, columns) > limit and (rows, columns) != least:
+            if columns > least[1] and (columns >= rows or rows == least[0]):
+                columns = max(least[1], columns // 2)
+            else:
+                rows = max(least[0], rows // 2)
+        return rows, columns
+
+    def fits(rows: int, columns: int) -> int:
+        whole = (budget - bytes_of(rows, columns)) // (logits.itemsize * v)
+        return n if whole >= n else max(0, whole // rows * rows)
+
+    rows, columns = largest(budget)
+    if (needs := bytes_of(rows, columns)) > budget:
         raise ValueError(
             f"workspace_mb={workspace_mb:g} holds no tile of {rows} x {columns} logits; it needs "
-            f"{needs() / _MIB:.1f}. Use workspace_mb=512."
+            f"{needs / _MIB:.1f}. Use workspace_mb=512."
         )
-    if keep == "auto":
-        fits = (budget - needs()) // (4 * v)
-        kept = n if fits >= n else fits // rows * rows
-    else:
-        kept = n if keep == "True" else 0
-    return Tiling(n, v, rows, columns, kept)
+    if keep != "auto":
+        return Tiling(n, v, rows, columns, n if keep == "True" else 0)
+    smaller = largest(budget // 2)
+    if fits(*smaller) >= n * _WORTH:  # small tiles only where there is something to gain
+        rows, columns = smaller
+    return Tiling(n, v, rows, columns, fits(rows, columns))
 
 
-def tile_bytes(rows: int, columns: int, h: int, dtype: torch.dtype, device: torch.device) -> int:
-    """Return what working on a tile takes: logits, their gradient, and casts if it needs any."""
-    if native(dtype, device):
-        return rows * columns * (4 + dtype.itemsize)
-    return 4 * (2 * rows * columns + (rows + columns) * h)
+def tile_bytes(
+    rows: int,
+    columns: int,
+    h: int,
+    dtype: torch.dtype,
+    device: torch.device,
+    *,
+    logits: torch.dtype = torch.float32,
+    ref_h: int = 0,
+) -> int:
+    """Return what working on a tile takes, forward and backward, beside the gradients.
+
+    Its logits and their gradient, the fp32 sum of the head's gradient, rows that are picked and
+    the product of theirs, and casts where the device needs them.
+    """
+    alone = native(dtype, device)
+    each = logits.itemsize * (2 if ref_h else 1) + (dtype.itemsize if alone else 4)
+    if logits != torch.float32 and not (logits == dtype and device.type in _TILES):
+        each += 4  # what is rounded to them
+    taken = rows * columns * each + 4 * columns * h
+    taken += rows * (4 * h + dtype.itemsize * (h + ref_h))
+    return taken if alone else taken + 4 * (rows + columns) * max(h, ref_h)
 
 
 def native(dtype: torch.dtype, device: torch.device) -> bool:
@@ -99,9 +145,12 @@ def autocast(
 
 
 def multiply(a: Tensor, b: Tensor, out: Tensor) -> Tensor:
-    """Write ``a @ b`` into ``out``, fp32, without rounding to the dtype of ``a`` and ``b``."""
-    if a.dtype == b.dtype == torch.float32:
+    """Write ``a @ b`` into ``out`` and round it once, to the dtype of ``out``."""
+    one = a.dtype == b.dtype == out.dtype
+    if one and (out.dtype == torch.float32 or out.device.type in _TILES):
         return torch.mm(a, b, out=out)
+    if out.dtype != torch.float32:
+        return out.copy_(multiply(a, b, torch.empty_like(out, dtype=torch.float32)))
     if a.dtype == b.dtype and native(a.dtype, a.device):
         return torch.mm(a, b, out_dtype=torch.float32, out=out)
     return torch.mm(a.float(), b.float(), out=out)

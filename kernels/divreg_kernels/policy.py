@@ -4,16 +4,16 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
-from divreg_kernels import backends, gradient
+from divreg_kernels import backends, gradient, ranks
 from divreg_kernels.matmul import accumulate, autocast, multiply, native
-from divreg_kernels.state import State, empty, finish
-from divreg_kernels.stats import TokenStats, checked, is_token, nothing, selected
+from divreg_kernels.state import State, empty
+from divreg_kernels.stats import PLAIN, TokenStats, checked, is_token, nothing, selected
 from divreg_kernels.transform import Transform
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
-_STATS = ("logp", "entropy", "lse", "p_max")
 
 
 def clipped(epsilon: float = 0.2, epsilon_high: float | None = None) -> Loss:
@@ -65,6 +65,8 @@ def linear_policy_loss(
     mask: Tensor | None = None,
     workspace_mb: float = 512.0,
     skip_zero_rows: bool = True,
+    tp_group: dist.ProcessGroup | None = None,
+    vocab_start: int | None = None,
     backend: backends.Backend = "auto",
 ) -> tuple[Tensor, TokenStats]:
     r"""Return the loss, ready for ``backward``, and the statistics of its tokens, without gradient.
@@ -97,6 +99,9 @@ def linear_policy_loss(
         mask: ``(...)``, True where there is a token.
         workspace_mb: What the logits of a block of rows may take, MiB.
         skip_zero_rows: Leave rows without gradient out of the products.
+        tp_group: Ranks that hold the rows of ``weight`` between them; see
+            :func:`divreg_kernels.linear_token_stats`.
+        vocab_start: The first token whose row this rank holds.
         backend: ``auto``, ``triton`` or ``torch``.
 
     Raises:
@@ -114,7 +119,7 @@ def linear_policy_loss(
         )
     if beta and ref_logp is None:
         raise ValueError(f"beta={beta:g} needs ref_logp, the reference's log-probs; got None.")
-    transform = checked("linear_policy_loss", (), (), temperature, softcap, logit_scale, targets)
+    transform = checked("linear_policy_loss", (), None, temperature, softcap, logit_scale, targets)
     hidden, weight, bias = autocast(hidden, weight, bias)
     keep = is_token(targets, mask)
     of_token = LOSSES[loss]() if isinstance(loss, str) else loss
@@ -123,7 +128,7 @@ def linear_policy_loss(
 
     if targets.numel() == 0:
         none = hidden.float().sum(-1) + 0 * weight.float().sum()
-        return none.sum(), nothing(_STATS, none.detach())
+        return none.sum(), nothing(PLAIN, none.detach())
 
     def tokens(rows: slice, logp: Tensor, entropy: Tensor) -> Tensor:
         here = keep.reshape(-1)[rows]  # a NaN elsewhere must not come back through a gradient
@@ -137,15 +142,18 @@ def linear_policy_loss(
             value = value - entropy_coef * entropy
         return (torch.where(here, value, 0) * share.reshape(-1)[rows]).sum()
 
-    settings = (tokens, transform, workspace_mb, skip_zero_rows, backend)
+    if vocab_start is None:
+        vocab_start = ranks.first_column(tp_group, len(weight))
+    group = ranks.name_of(tp_group)
+    settings = (tokens, transform, workspace_mb, skip_zero_rows, group, backend)
     total, *values = _PolicyLoss.apply(
         hidden.reshape(-1, hidden.shape[-1]),
         weight,
         bias,
-        targets.reshape(-1).clamp(min=0),
+        targets.reshape(-1).clamp(min=0) - vocab_start,
         settings,
     )
-    return total, selected(dict(zip(_STATS, values, strict=True)), _STATS, targets, mask)
+    return total, selected(dict(zip(PLAIN, values, strict=True)), PLAIN, targets, mask)
 
 
 class _PolicyLoss(torch.autograd.Function):
@@ -160,14 +168,15 @@ class _PolicyLoss(torch.autograd.Function):
         targets: Tensor,
         settings: Any,
     ) -> tuple[Tensor, ...]:
-        tokens, transform, workspace_mb, skip, backend = settings
+        tokens, transform, workspace_mb, skip, group, backend = settings
         module = backends.choose(backend, hidden.device)
         n, v = len(hidden), len(weight)
         dtype = hidden.dtype if native(hidden.dtype, hidden.device) else torch.float32
         rows_at_once = _rows(n, v, dtype, workspace_mb)
         logits = hidden.new_empty((rows_at_once, v), dtype=torch.float32)
         slopes = hidden.new_empty((rows_at_once, v), dtype=dtype)
-        dhidden = torch.zeros_like(hidden)
+        # Summed over ranks in fp32, where there are some.
+        dhidden = torch.zeros_like(hidden, dtype=torch.float32 if group else hidden.dtype)
         dweight = torch.zeros_like(weight, dtype=torch.float32)
         dbias = None if bias is None else torch.zeros_like(bias, dtype=torch.float32)
         total, values = hidden.new_zeros((), dtype=torch.float32), []
@@ -178,35 +187,34 @@ class _PolicyLoss(torch.autograd.Function):
             multiply(x, weight.T, tile)
             if bias is not None:
                 tile += bias
-            state = _fold(module, tile, targets[rows], part)
-            found = finish(state)
-            values.append([found[name] for name in _STATS])
+            state = ranks.joined(_fold(module, tile, targets[rows], part), group)
+            found = module.finish(state)
+            values.append([found[name] for name in PLAIN])
             loss, row, terms = _slopes(tokens, rows, found)
             total = total + loss
             if not any(ctx.needs_input_grad):
                 continue
             live = (row != 0).any(1)
-            if skip and not bool(live.all()):
-                if not bool(live.any()):
-                    continue
-                chosen = live.nonzero().squeeze(1)
-                x, tile, row = x[chosen], tile[chosen], row[chosen]
-                state, part = state.rows(chosen), part.rows(chosen)
-                into: Tensor | slice = at + chosen
-            else:
-                chosen, into = slice(None), rows
+            if skip and not bool(live.any()):
+                continue
             slope = module.grad(
-                tile, targets[rows][chosen], 0, state.max, state.log_sum, row, terms, part,
+                tile, targets[rows], 0, state.max, state.log_sum, row, terms, part,
                 slopes[: len(x)],
             )  # fmt: skip
+            into: Tensor | slice = rows
+            if skip and not bool(live.all()):
+                chosen = live.nonzero().squeeze(1)
+                x, into = x[chosen], at + chosen
+                room = logits.view(dtype)[: len(x), :v]  # whose logits nobody needs any more
+                slope = torch.index_select(slope, 0, chosen, out=room)
             dhidden[into] = multiply(slope, weight, torch.empty_like(x, dtype=torch.float32)).to(
-                hidden.dtype
+                dhidden.dtype
             )
             accumulate(dweight, slope.T, x)
             if dbias is not None:
                 dbias += slope.sum(0, dtype=torch.float32)
         ctx.save_for_backward(
-            dhidden,
+            ranks.summed(dhidden, group).to(hidden.dtype),
             dweight.to(weight.dtype),
             None if bias is None or dbias is None else dbias.to(bias.dtype),
         )
@@ -228,7 +236,7 @@ class _PolicyLoss(torch.autograd.Function):
 
 
 def _fold(module: Any, tile: Tensor, targets: Tensor, transform: Transform) -> State:
-    before = empty(len(tile), transform.scale, moments=False, rank=False, device=tile.device)
+    before = empty(len(tile), transform.scale, device=tile.device)
     return module.fold(tile, targets, 0, before, transform)
 
 

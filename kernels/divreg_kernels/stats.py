@@ -8,20 +8,22 @@ import torch
 from torch import Tensor, library
 
 from divreg_kernels import backends, gradient
-from divreg_kernels.state import empty, finish
-from divreg_kernels.topk import topk_stats
+from divreg_kernels.state import State, empty
 from divreg_kernels.transform import Transform
 
 IGNORED = -100  # a target that is no token, as everywhere in torch
+PLAIN = ("logp", "entropy", "lse", "p_max")
 MOMENTS = ("varentropy", "log_sum_p2", "sum_p2_logp")
-NAMES: tuple[str, ...] = (
-    "logp",
-    "entropy",
-    "lse",
-    "p_max",
-    *MOMENTS,
-    "rank",
-)  # what the operator returns
+TOP = ("topk_mass", "topk_entropy")
+NAMES: tuple[str, ...] = (*PLAIN, *MOMENTS, "rank", *TOP, "ref_kl")  # what operators return
+ON_REQUEST = (*PLAIN, *MOMENTS, "rank")  # the others come with an argument of their own
+
+
+# What `_token_stats` returns: NAMES, the largest logit, log S.
+Values = tuple[
+    Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor,
+    Tensor, Tensor,
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -37,9 +39,9 @@ class TokenStats:
         sum_p2_logp: Sum of p^2 log p, nats.
         p_max: Probability of the most likely token; no gradient.
         rank: Tokens that are more likely than the target; no gradient.
-        topk_mass: Probability of the k most likely tokens; no gradient.
+        topk_mass: Probability of the ``topk`` most likely tokens; no gradient.
         topk_entropy: Entropy among them, renormalised, nats; no gradient.
-        ref_kl: KL(p, reference), nats.
+        ref_kl: KL(p, ``ref``), nats.
     """
 
     logp: Tensor | None = None
@@ -75,6 +77,7 @@ def token_stats(
     stats: Sequence[str] = ("logp", "entropy"),
     topk: int | None = None,
     inplace_backward: bool = False,
+    batch_invariant: bool = False,
     backend: backends.Backend = "auto",
 ) -> TokenStats:
     """Compute statistics of the softmax of logits in one pass over them, with gradients in another.
@@ -95,6 +98,8 @@ def token_stats(
             ``entropy``, ``lse`` and ``p_max`` cost a few instructions an element, not a byte.
         topk: How many most likely tokens ``topk_mass`` and ``topk_entropy`` are about.
         inplace_backward: Write the gradient over the logits, which nobody may need any more.
+        batch_invariant: Let no bit of a row's statistics depend on how many rows there are; a few
+            rows alone take longer on a GPU then, as they are not split.
         backend: ``auto``, ``triton`` or ``torch``; see :func:`divreg_kernels.last_backend`.
 
     Raises:
@@ -109,28 +114,24 @@ def token_stats(
             f"token_stats needs logits (..., v) and targets (...); got {tuple(logits.shape)} and "
             f"{tuple(targets.shape)}. Shift them before the call."
         )
-    transform = checked("token_stats", stats, NAMES, temperature, softcap, logit_scale, targets)
+    transform = checked("token_stats", stats, topk, temperature, softcap, logit_scale, targets)
+    stats = [*stats, *(TOP if topk else ())]
     if targets.numel() == 0:
         return nothing(stats, logits.float().sum(-1))
     flat = logits.reshape(-1, logits.shape[-1])
     flat = flat if flat.stride(-1) == 1 else flat.contiguous()
     values = torch.ops.divreg_kernels.token_stats(
         flat, targets.reshape(-1).clamp(min=0), *as_arguments(transform),
-        any(name in MOMENTS for name in stats), "rank" in stats, inplace_backward, backend,
+        any(name in MOMENTS for name in stats), "rank" in stats, topk or 0, inplace_backward,
+        batch_invariant, backend,
     )  # fmt: skip
-    found = dict(zip(NAMES, values, strict=False))
-    if topk is not None:
-        with torch.no_grad():
-            mass, entropy = topk_stats(flat, found["lse"], topk, transform)
-        found |= {"topk_mass": mass, "topk_entropy": entropy}
-        stats = [*stats, "topk_mass", "topk_entropy"]
-    return selected(found, stats, targets, mask)
+    return selected(dict(zip(NAMES, values, strict=False)), stats, targets, mask)
 
 
 def checked(
     function: str,
     stats: Sequence[str],
-    names: Sequence[str],
+    topk: int | None,
     temperature: float | Tensor,
     softcap: float | None,
     logit_scale: float,
@@ -139,11 +140,14 @@ def checked(
     """Return the transform of flat rows.
 
     Raises:
-        ValueError: For a statistic that is none of ``names``, or a transform that cannot be.
+        ValueError: For a statistic that nobody can ask for by name, a k below 1, or a transform
+            that cannot be.
     """
     for name in stats:
-        if name not in names:
-            raise ValueError(f"{function} has {', '.join(names)}; got {name!r} in stats.")
+        if name not in ON_REQUEST:
+            raise ValueError(f"{function} has {', '.join(ON_REQUEST)}; got {name!r} in stats.")
+    if topk is not None and topk < 1:
+        raise ValueError(f"topk needs at least 1; got {topk}. Use topk=10.")
     if isinstance(temperature, Tensor):
         temperature = temperature.detach().float().expand(targets.shape).reshape(-1)
     transform = Transform(temperature, softcap, logit_scale)
@@ -185,6 +189,23 @@ def as_transform(
     return Transform(temperature if temperatures is None else temperatures, softcap, logit_scale)
 
 
+def as_values(found: Mapping[str, Tensor]) -> list[Tensor]:
+    """Return the statistics that operators return, empty where they were not asked for."""
+    like = found["logp"]
+    return [found[name] if name in found else like.new_empty(0) for name in NAMES]
+
+
+def fake_values(
+    like: Tensor, *, moments: bool, rank: bool, topk: int, reference: bool = False
+) -> list[Tensor]:
+    """Return tensors of the shapes that :func:`as_values` gives rows such as ``like``."""
+    asked = {
+        **dict.fromkeys(PLAIN, True), **dict.fromkeys(MOMENTS, moments), "rank": rank,
+        **dict.fromkeys(TOP, topk > 0), "ref_kl": reference,
+    }  # fmt: skip
+    return [like.new_empty(len(like) * asked[name], dtype=torch.float32) for name in NAMES]
+
+
 @library.custom_op("divreg_kernels::token_stats", mutates_args=())
 def _token_stats(
     logits: Tensor,
@@ -195,29 +216,28 @@ def _token_stats(
     logit_scale: float,
     moments: bool,
     rank: bool,
+    topk: int,
     inplace: bool,  # noqa: ARG001
+    batch_invariant: bool,
     backend: str,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+) -> Values:
     module = backends.choose(backend, logits.device)
     transform = as_transform(temperature, temperatures, softcap, logit_scale)
-    n = len(logits)
-    before = empty(n, transform.scale, moments=moments, rank=rank, device=logits.device)
-    state = module.fold(logits, targets, 0, before, transform)
-    found = finish(state)
-    nothing = logits.new_empty(0, dtype=torch.float32)
-    values = [found.get(name, nothing.clone()) for name in NAMES]
-    return (*values, state.max.clone(), state.log_sum)  # pyright: ignore[reportReturnType]
+    before = empty(
+        len(logits), transform.scale, moments=moments, rank=rank, topk=topk, device=logits.device
+    )
+    state: State = module.fold(
+        logits, targets, 0, before, transform, batch_invariant=batch_invariant
+    )
+    found = module.finish(state)
+    return (*as_values(found), state.max.clone(), state.log_sum)  # pyright: ignore[reportReturnType]
 
 
 @_token_stats.register_fake
 def _(logits: Tensor, *rest: Any) -> tuple[Tensor, ...]:
-    moments, rank = rest[5], rest[6]
-    skipped = (() if moments else MOMENTS) + (() if rank else ("rank",))
-    names = (*NAMES, "max", "log_sum")
-    return tuple(
-        logits.new_empty(0 if name in skipped else len(logits), dtype=torch.float32)
-        for name in names
-    )
+    moments, rank, topk = rest[5:8]
+    values = fake_values(logits, moments=moments, rank=rank, topk=topk)
+    return (*values, *(logits.new_empty(len(logits), dtype=torch.float32) for _ in range(2)))
 
 
 @library.custom_op("divreg_kernels::token_stats_grad", mutates_args=())
@@ -248,9 +268,8 @@ def _(logits: Tensor, *_: Any) -> Tensor:
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    logits, targets, temperature, temperatures, softcap, logit_scale, _, _, inplace, backend = (
-        inputs
-    )
+    logits, targets, temperature, temperatures, softcap, logit_scale, *_ = inputs
+    inplace, _, backend = inputs[-3:]
     ctx.set_materialize_grads(False)
     ctx.save_for_backward(logits, targets, temperatures, *output)
     ctx.settings = temperature, softcap, logit_scale, inplace, backend
@@ -261,7 +280,7 @@ def _backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
     temperature, softcap, logit_scale, inplace, backend = ctx.settings
     given = gradient.given(NAMES, grads)
     if not given:
-        return (None,) * 10
+        return (None,) * 12
     found = dict(zip(NAMES, values, strict=False))
     row = gradient.coefficients(given, found)
     rest = (values[-2], values[-1], row, gradient.terms(given))
@@ -274,7 +293,7 @@ def _backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
         dlogits = torch.ops.divreg_kernels.token_stats_grad(
             logits, targets, *rest, temperature, temperatures, softcap, logit_scale, backend
         )
-    return dlogits, *(None,) * 9
+    return dlogits, *(None,) * 11
 
 
 _token_stats.register_autograd(_backward, setup_context=_setup)

@@ -10,11 +10,12 @@ import triton.language as tl
 
 from divreg_kernels import state
 from divreg_kernels.triton_cap import LN2, LOG2E, capped
+from divreg_kernels.triton_merge import crossed, joined, moved
+from divreg_kernels.triton_top import KEPT, kept
 
 LANES = tl.constexpr(128)
 STACK = tl.constexpr(4)  # vectors of 16 bytes that a lane loads at a time, in `_step`
 WARPS = 4
-FIELDS = 8  # planes of a result: max, tail, t, target, above, u, q, w
 
 _FLOOR = tl.constexpr(state.FLOOR)
 _NOTHING = tl.constexpr(float("-inf"))
@@ -24,9 +25,10 @@ _NOTHING = tl.constexpr(float("-inf"))
 def fold_kernel(
     x_ptr, x_stride, misaligned, targets_ptr, start, n_cols, width,
     max_ptr, tail_ptr, t_ptr, target_ptr, above_ptr, u_ptr, q_ptr, w_ptr,
-    out_ptr, scale_value, scale_ptr, gain, softcap,
+    ref_max_ptr, ref_tail_ptr, cross_ptr,
+    out_ptr, ref_ptr, ref_stride, top_ptr, scale_value, scale_ptr, gain, softcap,
     VEC: tl.constexpr, ALIGNED: tl.constexpr, PER_ROW: tl.constexpr, SOFTCAP: tl.constexpr,
-    MOMENTS: tl.constexpr, RANK: tl.constexpr,
+    MOMENTS: tl.constexpr, RANK: tl.constexpr, TOPK: tl.constexpr, PAIR: tl.constexpr,
 ):  # fmt: skip
     """Write the state of one row's columns ``[part width, (part + 1) width)`` to ``out``.
 
@@ -35,8 +37,11 @@ def fold_kernel(
         misaligned: Elements between the first logit and the 16-byte boundary before it.
         targets_ptr: ``(n,)``, columns of the whole row, of which ``start`` is this tile's first.
         width: Columns of a part, a multiple of a step.
-        max_ptr: As the seven that follow ``(n,)`` fp32, what was seen before; part 0 adds it.
+        max_ptr: As the ten that follow ``(n,)`` fp32, what was seen before; part 0 adds it.
         out_ptr: ``(FIELDS, n, parts)`` fp32.
+        ref_ptr: With ``PAIR``, logits of the reference ``(n, n_cols)``, ``ref_stride`` elements
+            from row to row.
+        top_ptr: With ``TOPK``, ``(n, parts, KEPT, LANES)`` fp32, the largest of each lane.
         scale_value: What multiplies capped logits, unless ``PER_ROW``: then ``scale_ptr`` has it.
         gain: What multiplies a logit before the tanh; only with ``SOFTCAP``, as ``softcap``.
         VEC: Elements of 16 bytes.
@@ -62,10 +67,19 @@ def fold_kernel(
     else:
         shift = ((misaligned + row * x_stride) % VEC).to(tl.int32)
     origin = tl.multiple_of(x_row + (part * width - shift), 16)
+    ref_origin = ref_ptr + row * ref_stride + (part * width - shift)
+    if ALIGNED:
+        ref_origin = tl.multiple_of(ref_origin, 16)
     end = shift + tl.minimum(width, n_cols - part * width)
-    largest, tail, t, u, q, w, above = _read(
-        origin, shift, end, target, scale, gain, softcap, VEC, ALIGNED, SOFTCAP, MOMENTS, RANK
-    )
+    largest, tail, t, u, q, w, above, a, b, c, ref_largest, ref_s, cross = _read(
+        origin, ref_origin, shift, end, target, scale, gain, softcap,
+        VEC, ALIGNED, SOFTCAP, MOMENTS, RANK, TOPK, PAIR,
+    )  # fmt: skip
+    if TOPK:
+        of_lane = top_ptr + (row * tl.num_programs(1) + part) * (KEPT * LANES) + tl.arange(0, LANES)
+        tl.store(of_lane, a)
+        tl.store(of_lane + LANES, b)
+        tl.store(of_lane + 2 * LANES, c)
 
     first = part == 0
     before = tl.load(max_ptr + row, mask=first, other=_NOTHING)
@@ -76,15 +90,17 @@ def fold_kernel(
         before_u = tl.load(u_ptr + row, mask=first, other=0.0)
         before_q = tl.load(q_ptr + row, mask=first, other=0.0)
         before_w = tl.load(w_ptr + row, mask=first, other=0.0)
-    joined = tl.maximum(before, largest)
-    s1, t1, u1, q1, w1 = _moved(
-        before, before_tail, before_t, before_u, before_q, before_w, joined, scale, MOMENTS
+    larger = tl.maximum(before, largest)
+    s1, t1, u1, q1, w1 = moved(  # pyright: ignore[reportGeneralTypeIssues]
+        before, before_tail, before_t, before_u, before_q, before_w, larger, scale, MOMENTS
     )
-    s2, t2, u2, q2, w2 = _moved(largest, tail, t, u, q, w, joined, scale, MOMENTS)
+    s2, t2, u2, q2, w2 = moved(  # pyright: ignore[reportGeneralTypeIssues]
+        largest, tail, t, u, q, w, larger, scale, MOMENTS
+    )
 
     at = out_ptr + row * tl.num_programs(1) + part
     plane = tl.num_programs(0).to(tl.int64) * tl.num_programs(1)
-    tl.store(at, joined)
+    tl.store(at, larger)
     tl.store(at + plane, tl.where(before >= largest, before_tail + s2, tail + s1))
     tl.store(at + 2 * plane, t1 + t2)
     tl.store(at + 3 * plane, target)
@@ -94,55 +110,28 @@ def fold_kernel(
         tl.store(at + 5 * plane, u1 + u2)
         tl.store(at + 6 * plane, q1 + q2)
         tl.store(at + 7 * plane, w1 + w2)
-
-
-@triton.jit
-def merge_kernel(
-    parts_ptr, out_ptr, parts, scale_value, scale_ptr,
-    PARTS: tl.constexpr, PER_ROW: tl.constexpr, MOMENTS: tl.constexpr, RANK: tl.constexpr,
-):  # fmt: skip
-    """Join the parts of one row: ``(FIELDS, n, parts)`` to ``(FIELDS, n)``; ``PARTS >= parts``."""
-    row = tl.program_id(0).to(tl.int64)
-    if PER_ROW:
-        scale = tl.load(scale_ptr + row).to(tl.float32)
-    else:
-        scale = tl.cast(scale_value, tl.float32)
-    k = tl.arange(0, PARTS)
-    some = k < parts
-    of = parts_ptr + row * parts + k
-    n = tl.num_programs(0).to(tl.int64)
-    plane = n * parts
-    m = tl.load(of, mask=some, other=_NOTHING)
-    tail = tl.load(of + plane, mask=some, other=-1.0)
-    t = tl.load(of + 2 * plane, mask=some, other=0.0)
-    u, q, w = t, t, t
-    if MOMENTS:
-        u = tl.load(of + 5 * plane, mask=some, other=0.0)
-        q = tl.load(of + 6 * plane, mask=some, other=0.0)
-        w = tl.load(of + 7 * plane, mask=some, other=0.0)
-    largest, leader = tl.max(  # pyright: ignore[reportGeneralTypeIssues]
-        m, axis=0, return_indices=True
-    )
-    others, own, t, u, q, w = _joined(m, tail, t, u, q, w, k == leader, largest, scale, MOMENTS)
-
-    at = out_ptr + row
-    tl.store(at, largest)
-    tl.store(at + n, others + own)
-    tl.store(at + 2 * n, t)
-    tl.store(at + 3 * n, tl.load(parts_ptr + row * parts + 3 * plane))  # every part has it
-    if RANK:
-        tl.store(at + 4 * n, tl.sum(tl.load(of + 4 * plane, mask=some, other=0.0), axis=0))
-    if MOMENTS:
-        tl.store(at + 5 * n, u)
-        tl.store(at + 6 * n, q)
-        tl.store(at + 7 * n, w)
+    if PAIR:
+        ref_before = tl.load(ref_max_ptr + row, mask=first, other=_NOTHING)
+        ref_before_s = 1.0 + tl.load(ref_tail_ptr + row, mask=first, other=-1.0)
+        before_cross = tl.load(cross_ptr + row, mask=first, other=0.0)
+        ref_larger = tl.maximum(ref_before, ref_largest)
+        ref_s1, cross1 = crossed(  # pyright: ignore[reportGeneralTypeIssues]
+            before, 1.0 + before_tail, larger, before_cross, ref_before, ref_before_s, ref_larger,
+            scale,
+        )  # fmt: skip
+        ref_s2, cross2 = crossed(  # pyright: ignore[reportGeneralTypeIssues]
+            largest, 1.0 + tail, larger, cross, ref_largest, ref_s, ref_larger, scale
+        )
+        tl.store(at + 8 * plane, ref_larger)
+        tl.store(at + 9 * plane, ref_s1 + ref_s2 - 1.0)
+        tl.store(at + 10 * plane, cross1 + cross2)
 
 
 @triton.jit
 def _read(
-    origin, shift, end, target, scale, gain, softcap,
+    origin, ref_origin, shift, end, target, scale, gain, softcap,
     VEC: tl.constexpr, ALIGNED: tl.constexpr, SOFTCAP: tl.constexpr,
-    MOMENTS: tl.constexpr, RANK: tl.constexpr,
+    MOMENTS: tl.constexpr, RANK: tl.constexpr, TOPK: tl.constexpr, PAIR: tl.constexpr,
 ):  # fmt: skip
     """Return the state of the elements ``[shift, end)`` from ``origin``, an aligned pointer."""
     lane = tl.arange(0, LANES)
@@ -153,6 +142,10 @@ def _read(
     q = tl.zeros([LANES], tl.float32)
     w = tl.zeros([LANES], tl.float32)
     above = tl.zeros([LANES], tl.float32)
+    a, b, c = m, m, m
+    ref_m = tl.full([LANES], _NOTHING, tl.float32)
+    ref_s = tl.zeros([LANES], tl.float32)
+    cross = tl.zeros([LANES], tl.float32)
     binary = scale * LOG2E
 
     # Loops count by hand: a range over a number known at run time fails in an interpreter of
@@ -161,37 +154,49 @@ def _read(
     at = 0 if ALIGNED else step
     whole = end // step * step
     while at < whole:
-        m, s, t, u, q, w, above = _step(
-            origin, at, shift, end, m, s, t, u, q, w, above, target, binary, gain, softcap,
-            VEC, False, SOFTCAP, MOMENTS, RANK,
+        m, s, t, u, q, w, above, a, b, c, ref_m, ref_s, cross = _step(
+            origin, ref_origin, at, shift, end, m, s, t, u, q, w, above, a, b, c,
+            ref_m, ref_s, cross, target, binary, gain, softcap,
+            VEC, False, SOFTCAP, MOMENTS, RANK, TOPK, PAIR,
         )  # fmt: skip
         at += step
     at = whole if ALIGNED else 0  # what is left: the last step, and the first if it is not whole
     while at < end:
-        m, s, t, u, q, w, above = _step(
-            origin, at, shift, end, m, s, t, u, q, w, above, target, binary, gain, softcap,
-            VEC, True, SOFTCAP, MOMENTS, RANK,
+        m, s, t, u, q, w, above, a, b, c, ref_m, ref_s, cross = _step(
+            origin, ref_origin, at, shift, end, m, s, t, u, q, w, above, a, b, c,
+            ref_m, ref_s, cross, target, binary, gain, softcap,
+            VEC, True, SOFTCAP, MOMENTS, RANK, TOPK, PAIR,
         )  # fmt: skip
         at += tl.maximum(whole, step)
 
     t, u, w = t * LN2, u * (LN2 * LN2), w * LN2
     raw, leader = tl.max(m, axis=0, return_indices=True)
     largest = capped(raw, gain, softcap, SOFTCAP)
-    others, own, t, u, q, w = _joined(
-        capped(m, gain, softcap, SOFTCAP), s - 1.0, t, u, q, w, lane == leader, largest, scale,
-        MOMENTS,
-    )  # fmt: skip
+    m = capped(m, gain, softcap, SOFTCAP)
+    ref_largest, ref_total, both = largest, 0.0, 0.0
+    if PAIR:
+        ref_m = capped(ref_m, gain, softcap, SOFTCAP)
+        ref_largest = tl.max(ref_m, axis=0)
+        ref_s, cross = crossed(  # pyright: ignore[reportGeneralTypeIssues]
+            m, s, largest, cross * LN2, ref_m, ref_s, ref_largest, scale
+        )
+        ref_total, both = tl.sum(ref_s, axis=0), tl.sum(cross, axis=0)
+    others, own, t, u, q, w = joined(  # pyright: ignore[reportGeneralTypeIssues]
+        m, s - 1.0, t, u, q, w, lane == leader, largest, scale, MOMENTS
+    )
     # Where one element has more than half of S, its lane's S - 1 has lost digits: read it again.
     if (others + own < 1.0) & (raw > _NOTHING):
         own = _tail(origin, shift, end, leader, raw, largest, binary, gain, softcap, VEC, SOFTCAP)
-    return largest, others + own, t, u, q, w, tl.sum(above, axis=0)
+    above = tl.sum(above, axis=0)
+    return largest, others + own, t, u, q, w, above, a, b, c, ref_largest, ref_total, both
 
 
 @triton.jit
 def _step(
-    origin, at, shift, end, m, s, t, u, q, w, above, target, scale, gain, softcap,
+    origin, ref_origin, at, shift, end, m, s, t, u, q, w, above, a, b, c,
+    ref_m, ref_s, cross, target, scale, gain, softcap,
     VEC: tl.constexpr, MASKED: tl.constexpr, SOFTCAP: tl.constexpr,
-    MOMENTS: tl.constexpr, RANK: tl.constexpr,
+    MOMENTS: tl.constexpr, RANK: tl.constexpr, TOPK: tl.constexpr, PAIR: tl.constexpr,
 ):  # fmt: skip
     """Add ``STACK`` vectors to every lane; ``m`` is of raw logits, ``scale`` in base 2.
 
@@ -204,6 +209,8 @@ def _step(
     x1 = _load(origin, of + tile, shift, end, MASKED)
     x2 = _load(origin, of + 2 * tile, shift, end, MASKED)
     x3 = _load(origin, of + 3 * tile, shift, end, MASKED)
+    if TOPK:
+        a, b, c = kept(a, b, c, x0, x1, x2, x3)  # pyright: ignore[reportGeneralTypeIssues]
     largest = tl.maximum(tl.maximum(x0, x1), tl.maximum(x2, x3))
     larger = tl.maximum(m, tl.max(largest, axis=1))
     reference, old = larger, m
@@ -227,13 +234,38 @@ def _step(
     d2, d3 = _below(x2, reference, scale), _below(x3, reference, scale)
     e0, e1, e2, e3 = tl.exp2(d0), tl.exp2(d1), tl.exp2(d2), tl.exp2(d3)
     f0, f1, f2, f3 = e0 * d0, e1 * d1, e2 * d2, e3 * d3
+    if PAIR:
+        y0 = _load(ref_origin, of, shift, end, MASKED)
+        y1 = _load(ref_origin, of + tile, shift, end, MASKED)
+        y2 = _load(ref_origin, of + 2 * tile, shift, end, MASKED)
+        y3 = _load(ref_origin, of + 3 * tile, shift, end, MASKED)
+        ref_larger = tl.maximum(tl.maximum(y0, y1), tl.maximum(y2, y3))
+        ref_larger = tl.maximum(ref_m, tl.max(ref_larger, axis=1))
+        ref_reference, ref_old = ref_larger, ref_m
+        if SOFTCAP:
+            ref_reference = capped(ref_larger, gain, softcap, SOFTCAP)
+            ref_old = capped(ref_m, gain, softcap, SOFTCAP)
+            y0 = _capped(y0, of, shift, end, gain, softcap, MASKED)
+            y1 = _capped(y1, of + tile, shift, end, gain, softcap, MASKED)
+            y2 = _capped(y2, of + 2 * tile, shift, end, gain, softcap, MASKED)
+            y3 = _capped(y3, of + 3 * tile, shift, end, gain, softcap, MASKED)
+        ref_reference = tl.where(ref_reference == _NOTHING, 0.0, ref_reference)
+        ref_by = (ref_old - ref_reference) * scale
+        ref_reference = ref_reference[:, None]
+        y0, y1 = (y0 - ref_reference) * scale, (y1 - ref_reference) * scale
+        y2, y3 = (y2 - ref_reference) * scale, (y3 - ref_reference) * scale
+        ref_s = tl.exp2(ref_by) * ref_s + _sum(tl.exp2(y0), tl.exp2(y1), tl.exp2(y2), tl.exp2(y3))
+        cross = tl.where(r > 0.0, r * (cross + (by - ref_by) * s), 0.0) + _sum(
+            _beside(e0, d0, y0), _beside(e1, d1, y1), _beside(e2, d2, y2), _beside(e3, d3, y3)
+        )
+        ref_m = ref_larger
     if MOMENTS:
         u = r * (u + by * (2.0 * t + by * s)) + _sum(f0 * d0, f1 * d1, f2 * d2, f3 * d3)
         w = r * r * (w + by * q) + _sum(f0 * e0, f1 * e1, f2 * e2, f3 * e3)
         q = r * r * q + _sum(e0 * e0, e1 * e1, e2 * e2, e3 * e3)
     t = r * (t + by * s) + _sum(f0, f1, f2, f3)
     s = r * s + _sum(e0, e1, e2, e3)
-    return larger, s, t, u, q, w, above
+    return larger, s, t, u, q, w, above, a, b, c, ref_m, ref_s, cross
 
 
 @triton.jit
@@ -257,6 +289,11 @@ def _capped(x, of, shift, end, gain, softcap, MASKED: tl.constexpr):
 def _sum(a, b, c, d):
     """Sum what each lane holds, tile by tile: that turns every product into a multiply-add."""
     return (tl.sum(a, axis=1) + tl.sum(b, axis=1)) + (tl.sum(c, axis=1) + tl.sum(d, axis=1))
+
+
+@triton.jit
+def _beside(e, d, ref_d):
+    return tl.where(e > 0.0, e * (d - ref_d), 0.0)  # 0 where the reference has -inf as well
 
 
 @triton.jit
@@ -290,33 +327,3 @@ def _tail(
         ties += tl.sum((x == raw).to(tl.float32), axis=1)
         at += LANES * LANES * VEC
     return tl.sum(below, axis=0) + (tl.sum(ties, axis=0) - 1.0)
-
-
-@triton.jit
-def _joined(m, tail, t, u, q, w, leads, largest, scale, MOMENTS: tl.constexpr):
-    """Return S of all states but the leading one, the S - 1 of that one, and the sums of all."""
-    s, t, u, q, w = _moved(  # pyright: ignore[reportGeneralTypeIssues]
-        m, tail, t, u, q, w, largest, scale, MOMENTS
-    )
-    others = tl.sum(tl.where(leads, 0.0, s), axis=0)
-    own = tl.sum(tl.where(leads, tail, 0.0), axis=0)
-    t = tl.sum(t, axis=0)
-    if MOMENTS:
-        u, q, w = tl.sum(u, axis=0), tl.sum(q, axis=0), tl.sum(w, axis=0)
-    else:
-        u, q, w = t, t, t
-    return others, own, t, u, q, w
-
-
-@triton.jit
-def _moved(m, tail, t, u, q, w, larger, scale, MOMENTS: tl.constexpr):
-    """Return S, t, u, q, w of states with ``larger`` in the place of their own maximum."""
-    by = tl.maximum((m - tl.where(larger == _NOTHING, 0.0, larger)) * scale, _FLOOR)
-    r = tl.exp(by)  # 0 where nothing was seen: m is -inf there, and exp(-200) is 0
-    s = 1.0 + tail
-    if MOMENTS:
-        u = r * (u + by * (2.0 * t + by * s))
-        w = r * r * (w + by * q)
-        q = r * r * q
-    t = r * (t + by * s)
-    return r * s, t, u, q, w

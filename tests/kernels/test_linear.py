@@ -56,6 +56,78 @@ def test_statistics_and_gradients_whatever_is_kept(head, close, gradients, space
         assert relative(ours, exact) < GRADIENT[ours.dtype]
 
 
+@pytest.mark.parametrize("space", WORKSPACES)
+def test_a_reference_in_the_same_pass(head, close, gradients, space):
+    """Its hidden states are of another width; in two rows it is the policy itself."""
+    parts, targets, mask = head
+    (h, w, b), (dh, dw, db) = leaves(parts)
+    others = [torch.randn(4, 10, 32), 0.4 * torch.randn(5003, 32), torch.randn(5003)]
+    others = [x.to(h.dtype) for x in others]
+    settings = {"temperature": 0.8, "softcap": 30.0, "mask": mask & (targets != -100)}
+    stats = linear_token_stats(
+        h, w, targets, bias=b, ref=tuple(others), **settings, **WORKSPACES[space]
+    )
+    rh, rw, rb = (x.double() for x in others)
+    truth = token_stats_reference(dh @ dw.T + db, targets, ref_logits=rh @ rw.T + rb, **settings)
+    close(stats, truth, others=1e-4)
+    names = ("logp", "entropy", "ref_kl")
+    for ours, exact in zip(
+        gradients(stats, [h, w, b], names), gradients(truth, [dh, dw, db], names), strict=True
+    ):
+        assert relative(ours, exact) < GRADIENT[ours.dtype]
+
+
+def test_the_policy_itself_as_reference_is_at_distance_zero(seed):
+    h, w, targets = torch.randn(6, 8, requires_grad=True), torch.randn(99, 8), torch.arange(6)
+    stats = linear_token_stats(h, w, targets, ref=(h, w))
+    (slope,) = torch.autograd.grad(stats.ref_kl.sum(), h)
+    assert stats.ref_kl.abs().max() < 1e-6
+    assert slope.abs().max() < 1e-6
+
+
+def test_a_reference_that_excludes_tokens():
+    """-inf where the policy has nothing either costs nothing; elsewhere the divergence is inf."""
+    h, w, targets = torch.zeros(2, 1), torch.zeros(3, 1), torch.tensor([0, 1])
+    without = torch.tensor([0.0, 0.0, -torch.inf])
+    ref = (h, w, without)
+    both = linear_token_stats(h, w, targets, bias=without, ref=ref).ref_kl
+    one = linear_token_stats(h, w, targets, ref=ref).ref_kl
+    assert both.abs().max() < 1e-6
+    assert (one == torch.inf).all()
+
+
+def test_ranks_and_the_most_likely_tokens(head, close):
+    parts, targets, mask = head
+    (h, w, b), (dh, dw, db) = leaves(parts)
+    settings = {"topk": 10, "mask": mask & (targets != -100), "softcap": 30.0}
+    stats = linear_token_stats(h, w, targets, bias=b, stats=["rank"], workspace_mb=0.4, **settings)
+    truth = token_stats_reference(dh @ dw.T + db, targets, **settings)
+    close(stats, truth, rank=1, others=1e-4)  # two logits may be closer than a rounding
+    assert (stats.rank == truth.rank).float().mean() > 0.9
+    everything = linear_token_stats(h, w, targets, topk=6000).topk_mass
+    torch.testing.assert_close(everything, (targets != -100).float())
+
+
+@pytest.mark.parametrize("stored", ["bf16", "fp16"])
+def test_logits_of_16_bits_are_rounded_and_nothing_else(head, close, stored):
+    parts, targets, _ = head
+    (h, w, b), (dh, dw, _) = leaves(parts)
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}[stored]
+    stats = linear_token_stats(h, w, targets, logits_dtype=stored, mask=targets != -100)
+    rounded = (dh @ dw.T).to(dtype)
+    truth = token_stats_reference(rounded, targets, mask=targets != -100)
+    # A product on the edge between two numbers of 16 bits may fall to either.
+    close(stats, truth, logp=0.04 if stored == "bf16" else 5e-3, others=2e-3)
+    error = (stats.logp.double() - truth.logp).abs()
+    assert error.median() < 2e-4
+    names = torch.autograd.grad(stats.entropy.sum(), [h, w])
+    exact = dh @ dw.T
+    plain = token_stats_reference(exact, targets, mask=targets != -100)
+    for ours, true in zip(names, torch.autograd.grad(plain.entropy.sum(), [dh, dw]), strict=True):
+        assert relative(ours, true) < 0.02
+    assert b is not None
+
+
 def test_skipping_rows_changes_no_bit(head, gradients):
     parts, targets, mask = head
     found = []
@@ -82,12 +154,15 @@ def test_tiles_and_kept_logits_stay_within_the_workspace(n, v, workspace, keep):
         ("cpu", torch.bfloat16),
         ("cuda", torch.bfloat16),
     ):
-        cut = matmul.tiling(n, 64, v, dtype, torch.device(device), workspace, keep)
-        tile = matmul.tile_bytes(cut.rows, cut.columns, 64, dtype, torch.device(device))
-        assert tile + 4 * cut.kept * v <= workspace * 2**20
-        assert cut.kept == n or cut.kept % cut.rows == 0
-        if keep == "False":
-            assert cut.kept == 0
+        for more in ({}, {"logits": torch.bfloat16}, {"ref_h": 32}):
+            at = torch.device(device)
+            cut = matmul.tiling(n, 64, v, dtype, at, workspace, keep, **more)
+            tile = matmul.tile_bytes(cut.rows, cut.columns, 64, dtype, at, **more)
+            each = more.get("logits", torch.float32).itemsize
+            assert tile + each * cut.kept * v <= workspace * 2**20
+            assert cut.kept == n or cut.kept % cut.rows == 0
+            if keep == "False":
+                assert cut.kept == 0
 
 
 def test_the_shape_of_a_large_model_fits_its_workspace():
@@ -203,7 +278,19 @@ def test_without_a_gradient_none_is_computed(seed):
 REFUSED = {
     "shapes": (lambda h, w, y: linear_token_stats(h, w.T, y), r"needs hidden \(\.\.\., h\)"),
     "dtypes": (lambda h, w, y: linear_token_stats(h.half(), w, y), "needs one dtype; hidden has"),
-    "rank": (lambda h, w, y: linear_token_stats(h, w, y, stats=["rank"]), "got 'rank' in stats"),
+    "statistic": (
+        lambda h, w, y: linear_token_stats(h, w, y, stats=["ref_kl"]),
+        "got 'ref_kl' in stats",
+    ),
+    "topk": (lambda h, w, y: linear_token_stats(h, w, y, topk=0), "topk needs at least 1; got 0"),
+    "logits": (
+        lambda h, w, y: linear_token_stats(h, w, y, logits_dtype="fp8"),
+        "logits_dtype needs fp32, bf16, fp16; got 'fp8'",
+    ),
+    "reference": (
+        lambda h, w, y: linear_token_stats(h, w, y, ref=(h, w[:9])),
+        r"ref needs hidden states \(6, 'h'\) and a head \(99, h\); got",
+    ),
     "keep": (lambda h, w, y: linear_token_stats(h, w, y, keep_logits="yes"), "'auto', True or F"),
     "workspace": (
         lambda h, w, y: linear_token_stats(h, w, y, workspace_mb=0.001),

@@ -186,6 +186,22 @@ def test_twice_is_bit_for_bit_the_same(seed):
         assert torch.equal(value, getattr(two, name))
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_row_alone_is_bit_for_bit_the_row_among_others(seed, threads):
+    logits, targets = torch.randn(64, 32_003), torch.randint(32_003, (64,))
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)  # with several, torch adds up a row that is alone in parts
+    try:
+        found = [
+            token_stats(x, y, stats=EVERY, topk=5, batch_invariant=True)
+            for x, y in ((logits, targets), (logits[7:8], targets[7:8]))
+        ]
+    finally:
+        torch.set_num_threads(before)
+    for name, value in found[1].items():
+        assert torch.equal(value, getattr(found[0], name)[7:8]), name
+
+
 def test_as_exact_as_torch_in_the_same_dtype(seed):
     """Three ways: our error against float64 is no larger than torch's own, and little slack."""
     logits, targets = 5 * torch.randn(32, 32_003), torch.randint(32_003, (32,))

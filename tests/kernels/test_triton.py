@@ -1,7 +1,8 @@
 """The Triton kernels against float64, in a process of their own with Triton's interpreter.
 
 The interpreter needs no GPU, but has to be chosen before Triton is imported, for all of a process.
-To look at one test: ``TRITON_INTERPRET=1 pytest tests/kernels/test_triton.py -k a_name``.
+To look at one test: ``TRITON_INTERPRET=1 pytest tests/kernels/test_triton.py -k a_name``. Those of
+`test_triton_beside` run in the same process.
 """
 
 import importlib.util
@@ -19,6 +20,7 @@ from divreg_kernels.state import empty, finish
 from divreg_kernels.transform import Transform
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+FILES = [__file__, __file__.replace(".py", "_beside.py")]
 MOMENTS = ("varentropy", "log_sum_p2", "sum_p2_logp")
 SMOOTH = ("logp", "entropy", "lse", *MOMENTS)
 EVERY = (*SMOOTH, "p_max", "rank")
@@ -49,7 +51,7 @@ if not INTERPRETED:
     )
     def test_the_kernels_under_the_interpreter(which, repo):
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", which, __file__],
+            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", which, *FILES],
             env={**os.environ, "TRITON_INTERPRET": "1"},
             cwd=repo,
             capture_output=True,
