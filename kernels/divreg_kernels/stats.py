@@ -17,6 +17,10 @@ MOMENTS = ("varentropy", "log_sum_p2", "sum_p2_logp")
 TOP = ("topk_mass", "topk_entropy")
 NAMES: tuple[str, ...] = (*PLAIN, *MOMENTS, "rank", *TOP, "ref_kl")  # what operators return
 ON_REQUEST = (*PLAIN, *MOMENTS, "rank")  # the others come with an argument of their own
+_ARGUMENTS = {
+    **dict.fromkeys(TOP, "topk=10"),
+    "ref_kl": "ref=(hidden, head) of linear_token_stats",
+}
 
 
 # What `_token_stats` returns: NAMES, the largest logit, log S.
@@ -145,7 +149,10 @@ def checked(
     """
     for name in stats:
         if name not in ON_REQUEST:
-            raise ValueError(f"{function} has {', '.join(ON_REQUEST)}; got {name!r} in stats.")
+            cure = f"Use {_ARGUMENTS[name]}." if name in _ARGUMENTS else ""
+            raise ValueError(
+                f"{function} has {', '.join(ON_REQUEST)}; got {name!r} in stats. {cure}".rstrip()
+            )
     if topk is not None and topk < 1:
         raise ValueError(f"topk needs at least 1; got {topk}. Use topk=10.")
     if isinstance(temperature, Tensor):
@@ -160,8 +167,9 @@ def selected(
 ) -> TokenStats:
     """Return what was asked for in the shape of the targets, 0 where there is no token."""
     keep = is_token(targets, mask)
+    smooth = {name: x if name in gradient.SMOOTH else x.detach() for name, x in found.items()}
     return TokenStats(
-        **{name: torch.where(keep, found[name].view(targets.shape), 0) for name in stats}
+        **{name: torch.where(keep, smooth[name].view(targets.shape), 0) for name in stats}
     )
 
 

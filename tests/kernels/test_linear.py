@@ -280,7 +280,7 @@ REFUSED = {
     "dtypes": (lambda h, w, y: linear_token_stats(h.half(), w, y), "needs one dtype; hidden has"),
     "statistic": (
         lambda h, w, y: linear_token_stats(h, w, y, stats=["ref_kl"]),
-        "got 'ref_kl' in stats",
+        r"got 'ref_kl' in stats. Use ref=\(hidden, head\) of linear_token_stats",
     ),
     "topk": (lambda h, w, y: linear_token_stats(h, w, y, topk=0), "topk needs at least 1; got 0"),
     "logits": (

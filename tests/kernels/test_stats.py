@@ -179,6 +179,13 @@ def test_the_gradient_over_the_logits_is_the_same(seed, gradients):
     assert torch.equal(copy.detach(), there), "it lies where the logits were"
 
 
+def test_what_has_no_gradient_asks_for_none(seed):
+    logits = torch.randn(2, 99, requires_grad=True)
+    stats = token_stats(logits, torch.tensor([1, 2]), stats=EVERY, topk=5)
+    learning = {name for name, value in stats.items() if value.requires_grad}
+    assert learning == set(SMOOTH)
+
+
 def test_twice_is_bit_for_bit_the_same(seed):
     logits, targets = torch.randn(64, 4099), torch.randint(4099, (64,))
     one, two = token_stats(logits, targets, stats=EVERY), token_stats(logits, targets, stats=EVERY)
@@ -241,6 +248,10 @@ def test_a_second_derivative_is_refused(seed):
 REFUSED = {
     "shapes": (lambda x, y: token_stats(x, y[:1]), r"needs logits \(\.\.\., v\) and targets"),
     "statistic": (lambda x, y: token_stats(x, y, stats=["renyi"]), r"got 'renyi' in stats"),
+    "its argument": (
+        lambda x, y: token_stats(x, y, stats=["topk_mass"]),
+        "got 'topk_mass' in stats. Use topk=10",
+    ),
     "temperature": (lambda x, y: token_stats(x, y, temperature=0.0), "temperature needs to be pos"),
     "topk": (lambda x, y: token_stats(x, y, topk=0), "topk needs at least 1; got 0"),
     "backend": (lambda x, y: token_stats(x, y, backend="cuda"), "has the backends 'triton' and"),
