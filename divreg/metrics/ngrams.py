@@ -1,9 +1,12 @@
 """Word n-grams of a group of texts: pairwise overlap and the share that is distinct."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
+
+# Text to words. Anything that can stand in a set is a word: strings, or ids of a tokenizer.
+Split = Callable[[str], Sequence[Hashable]]
 
 # Scripts without spaces (kana, Han, Hangul) are read one character at a time; so is punctuation.
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]|\w|[^\w\s]")
@@ -48,7 +51,7 @@ def ngram_similarity(texts: Sequence[str], n: int = 3) -> np.ndarray:
     """
     sets = [np.unique(grams) for grams in _hashed(texts, n)]
     sizes = np.array([len(s) for s in sets], dtype=np.float64)
-    shared = _intersections(sets)
+    shared = intersections(sets)
     return shared / (sizes[:, None] + sizes[None, :] - shared)
 
 
@@ -74,30 +77,127 @@ def distinct_n(texts: Sequence[str], n: int = 2) -> float:
     return len(np.unique(pooled)) / len(pooled)
 
 
-def _hashed(texts: Sequence[str], n: int) -> list[np.ndarray]:
-    """Return the n-grams of each text as 64-bit integers, repeated ones included."""
-    if n < 1:
-        raise ValueError(f"n-grams need n of at least 1; got {n}. Use n=2 or n=3.")
-    # 0 marks "no word": a short text is padded on the left to exactly one n-gram.
-    ids: dict[str, int] = {}
-    rows = []
-    for text in texts:
-        row = [ids.setdefault(word, len(ids) + 1) for word in words(text)]
-        rows.append(np.array([0] * (n - len(row)) + row, dtype=np.uint64))
-    return [_rolled(row, n) for row in rows]
+def distinct_n_plain(texts: Sequence[str], n: int = 2, split: Split = words) -> float:
+    """Measure the same as :func:`distinct_n`, where a text too short for an n-gram has none.
+
+    The form of most papers: different n-grams over all of them. Range [0, 1], dimensionless; 0.0
+    where no text has ``n`` words. Texts that became shorter than ``n`` words drop out unseen here;
+    in :func:`distinct_n` they stay.
+
+    Args:
+        texts: The texts of one group.
+        n: Words in an n-gram.
+        split: How a text becomes words.
+
+    Source:
+        Kirk et al., arXiv:2310.06452, released code, ``DistinctNgrams``.
+
+    >>> distinct_n_plain(["a b c", "a b", "a b"], n=3), distinct_n(["a b c", "a b", "a b"], n=3)
+    (1.0, 0.6666666666666666)
+    """
+    distinct, total = ngram_counts(texts, n, split)
+    return distinct / total if total else 0.0
 
 
-def _rolled(row: np.ndarray, n: int) -> np.ndarray:
-    """Hash every window of ``n`` word ids: ``((w1 m) + w2) m + ...`` modulo ``2**64``."""
-    windows = len(row) - n + 1
+def ngram_diversity_score(texts: Sequence[str], n: int = 4, split: Split = str.split) -> float:
+    r"""Add up the distinct shares of the 1-grams to n-grams of all texts read as one.
+
+    .. math:: \sum_{i=1}^{n} U_i / C_i
+
+    for ``U`` different n-grams among ``C``. Range [0, n], dimensionless, higher is more diverse: a
+    *sum*, so 4 is the best for ``n=4``. The texts are joined by a space first: n-grams reach across
+    borders, and the order of the texts matters a little. No words: 0; an order that has no n-gram
+    adds 0. It falls with length: compare groups of as many words.
+
+    Args:
+        texts: The texts of one group.
+        n: Words in the longest n-gram.
+        split: How a text becomes words.
+
+    Source:
+        Shaib et al., package ``diversity`` (cshaib/diversity), ``ngram_diversity_score``.
+
+    Differs from the released code:
+        It splits at every single space, so two spaces make an empty word; it rounds to three
+        digits, and fails where there are fewer than ``n`` words.
+
+    >>> ngram_diversity_score(["a b", "a b"], n=2)
+    1.1666666666666665
+    """
+    joined = [" ".join(texts)]
+    return sum(distinct_n_plain(joined, i, split) for i in range(1, _at_least_one(n) + 1))
+
+
+def ngram_counts(texts: Sequence[str], n: int, split: Split = words) -> tuple[int, int]:
+    """Count the n-grams of a group: how many different ones, and how many in all.
+
+    Pooled over the texts, never across the border of two. A text of fewer than ``n`` words has
+    none; no texts: ``(0, 0)``.
+
+    Args:
+        texts: The texts of one group.
+        n: Words in an n-gram.
+        split: How a text becomes words.
+
+    >>> ngram_counts(["a b c", "a b d", "a"], n=2)
+    (3, 4)
+    """
+    codes = [ngram_codes(row, _at_least_one(n)) for row in word_ids(texts, split)]
+    pooled = np.concatenate(codes) if codes else np.empty(0)
+    return len(np.unique(pooled)), len(pooled)
+
+
+def word_ids(texts: Sequence[str], split: Split = words) -> list[np.ndarray]:
+    """Number the words of a group from 1, by first appearance: one array of uint64 a text.
+
+    >>> [row.tolist() for row in word_ids(["a b a", "c b"])]
+    [[1, 2, 1], [3, 2]]
+    """
+    ids: dict[Hashable, int] = {}
+    return [
+        np.array([ids.setdefault(word, len(ids) + 1) for word in split(text)], dtype=np.uint64)
+        for text in texts
+    ]
+
+
+def ngram_codes(row: np.ndarray, n: int) -> np.ndarray:
+    """Hash every window of ``n`` word ids: ``((w1 m) + w2) m + ...`` modulo ``2**64``.
+
+    One code per window, repeated ones included, none where there are fewer than ``n`` words.
+
+    >>> ngram_codes(np.array([1, 2, 1], dtype=np.uint64), 1).tolist()
+    [1, 2, 1]
+    """
+    windows = max(0, len(row) - n + 1)
     grams = np.zeros(windows, dtype=np.uint64)
     for i in range(n):
         grams = grams * _MULTIPLIER + row[i : i + windows]
     return grams
 
 
-def _intersections(sets: list[np.ndarray]) -> np.ndarray:
-    """Count the members that every two sets share; each set is a sorted array without repeats."""
+def _at_least_one(n: int) -> int:
+    if n < 1:
+        raise ValueError(f"n-grams need n of at least 1; got {n}. Use n=2 or n=3.")
+    return n
+
+
+def _hashed(texts: Sequence[str], n: int) -> list[np.ndarray]:
+    """Return the n-grams of each text as codes; a short text is padded to exactly one n-gram."""
+    _at_least_one(n)
+    # 0 is the id of no word.
+    nothing = np.zeros(n, dtype=np.uint64)
+    return [
+        ngram_codes(row if len(row) >= n else np.append(nothing[len(row) :], row), n)
+        for row in word_ids(texts)
+    ]
+
+
+def intersections(sets: list[np.ndarray]) -> np.ndarray:
+    """Count the members that every two sets share; each set is an array without repeats.
+
+    >>> intersections([np.array([1, 2]), np.array([2, 3, 4])]).tolist()
+    [[2.0, 1.0], [1.0, 3.0]]
+    """
     g = len(sets)
     counts = np.zeros((g, g))
     if not g:

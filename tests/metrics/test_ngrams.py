@@ -4,7 +4,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from divreg.metrics import ngrams
-from divreg.metrics.ngrams import distinct_n, ngram_similarity, words
+from divreg.metrics.ngrams import (
+    distinct_n,
+    distinct_n_plain,
+    ngram_counts,
+    ngram_diversity_score,
+    ngram_similarity,
+    words,
+)
 
 texts = st.lists(
     st.lists(st.sampled_from("abcde"), max_size=12).map(" ".join), min_size=1, max_size=5
@@ -55,3 +62,53 @@ def test_no_text_at_all():
 def test_n_below_one_is_refused():
     with pytest.raises(ValueError, match="Use n=2 or n=3"):
         distinct_n(["a"], 0)
+
+
+GOING = ["i am going", "i am going", "lets go i i"]
+
+
+@pytest.mark.parametrize(
+    ("n", "counts", "plain"),
+    [(1, (5, 10), 0.5), (2, (5, 7), 0.714286), (3, (3, 4), 0.75), (4, (1, 1), 1), (5, (0, 0), 0)],
+)
+def test_the_plain_share_counts_no_text_that_is_too_short(n, counts, plain):
+    assert ngram_counts(GOING, n) == counts
+    assert distinct_n_plain(GOING, n) == pytest.approx(plain, abs=1e-6)
+
+
+def test_the_plain_share_averages_as_published():
+    mean = sum(distinct_n_plain(GOING, n) for n in range(1, 6)) / 5
+    assert mean == pytest.approx(0.592857, abs=1e-6)
+
+
+@settings(max_examples=100, deadline=None)
+@given(texts=texts, n=st.integers(1, 4))
+def test_both_shares_agree_where_every_text_is_long_enough(texts, n):
+    long = [text for text in texts if len(words(text)) >= n]
+    assert distinct_n_plain(texts, n) == distinct_n(long, n)
+
+
+@settings(max_examples=100, deadline=None)
+@given(texts=texts, n=st.integers(1, 4))
+def test_the_sum_of_shares_is_over_the_texts_read_as_one(texts, n):
+    w = " ".join(texts).split()
+    grams = [[tuple(w[i : i + k]) for i in range(len(w) - k + 1)] for k in range(1, n + 1)]
+    shares = [len(set(g)) / len(g) for g in grams if g]
+    assert ngram_diversity_score(texts, n) == pytest.approx(sum(shares))
+    assert 0 <= ngram_diversity_score(texts, n) <= n
+
+
+def test_words_are_what_split_says():
+    assert ngram_counts(["a,b a,b"], 1, split=str.split) == (1, 2)
+    assert ngram_counts(["ab", "ba"], 2, split=lambda text: [ord(c) for c in text]) == (2, 2)
+
+
+def test_no_text_has_no_ngrams():
+    assert ngram_counts([], 2) == ngram_counts(["", "a"], 2) == (0, 0)
+    assert distinct_n_plain([], 2) == ngram_diversity_score([]) == ngram_diversity_score([""]) == 0
+
+
+@pytest.mark.parametrize("f", [ngram_counts, distinct_n_plain, ngram_diversity_score])
+def test_n_below_one_is_refused_everywhere(f):
+    with pytest.raises(ValueError, match="Use n=2 or n=3"):
+        f(["a"], 0)
