@@ -1,12 +1,13 @@
 import itertools
 import math
 
+import numpy as np
 import pytest
 
 from divreg.metrics.answer_entropy import answer_entropy_mm_nats, answer_entropy_nats
 from divreg.metrics.distinct_classes import distinct_classes
 from divreg.metrics.duplicates import duplicate_frac
-from divreg.metrics.pass_at_k import pass_at_k
+from divreg.metrics.pass_at_k import mean_pass_at_k, pass_at_k
 
 
 @pytest.mark.parametrize(("n", "c"), [(5, 0), (5, 2), (5, 5), (6, 1)])
@@ -21,6 +22,32 @@ def test_pass_at_k_is_the_share_of_subsets_with_a_correct_sample(n, c):
 def test_pass_at_k_refuses_what_does_not_fit(n, c, k):
     with pytest.raises(ValueError, match="pass_at_k needs"):
         pass_at_k(n, c, k)
+
+
+@pytest.mark.parametrize(("k", "expected"), [(1, 0.25), (4, 0.728022), (8, 0.961538), (13, 1.0)])
+def test_pass_at_k_of_four_correct_among_sixteen(k, expected):
+    assert pass_at_k(16, 4, k) == pytest.approx(expected, abs=5e-7)
+
+
+def test_pass_at_k_of_thousands_of_samples():
+    assert pass_at_k(10_000, 1, 2500) == pytest.approx(0.25)
+    assert pass_at_k(10_000, 5000, 5001) == 1
+
+
+def test_the_mean_over_prompts_is_that_of_each():
+    n, c = [16, 8, 16, 16, 8], [4, 0, 4, 16, 1]
+    each = [pass_at_k(m, x, 4) for m, x in zip(n, c, strict=True)]
+    assert mean_pass_at_k(n, c, 4) == pytest.approx(sum(each) / 5)
+    counts = np.array(c[:1])
+    assert mean_pass_at_k(np.int64(16), counts, 4) == pytest.approx(0.728022, abs=5e-7)
+    assert math.isnan(mean_pass_at_k(16, [], 4))
+
+
+def test_the_mean_over_prompts_refuses_what_does_not_fit():
+    with pytest.raises(ValueError, match=r"got 1 and 2\. Write one n for all"):
+        mean_pass_at_k([4], [1, 2], 1)
+    with pytest.raises(ValueError, match=r"n=2; got 4\. Draw more samples"):
+        mean_pass_at_k([4, 2], [1, 2], 4)
 
 
 def test_entropy_is_in_nats():
