@@ -3,7 +3,8 @@
 import ast
 import warnings
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 def ast_diversity(programs: Sequence[str], highest: int = 4, lowest: int = 1) -> float:
@@ -36,7 +37,7 @@ def ast_diversity(programs: Sequence[str], highest: int = 4, lowest: int = 1) ->
     )
 
 
-def multiset_diversity(multisets: Sequence[Mapping[Hashable, int]]) -> float:
+def multiset_diversity(multisets: Sequence[Mapping[Any, int]]) -> float:
     r"""Measure how unlike multisets are: one less the mean Jaccard index over pairs.
 
     .. math:: 1 - \frac{\sum_k \min(a_k, b_k)}{\sum_k \max(a_k, b_k)}
