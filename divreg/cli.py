@@ -1,4 +1,4 @@
-"""The command line: ``divreg demo | grpo | rloo | report | calibrate | methods | env``.
+"""The command line: ``divreg demo | grpo | rloo | report | measure | bench | calibrate | ...``.
 
 Every sub-command imports what it needs when it runs: ``divreg --help`` and ``divreg report`` load
 neither torch nor TRL. Exit codes: 0 done or healthy, 2 bad input, 3 collapsed or exploding.
@@ -20,12 +20,13 @@ _PACKAGES = (
     *("torch", "trl", "transformers", "accelerate", "datasets", "peft", "deepspeed", "vllm"),
     *("sentence-transformers", "triton", "numpy", "pyarrow"),
 )
-COMMANDS = ("demo", "grpo", "rloo", "report", "bench", "calibrate", "methods", "env")
+COMMANDS = ("demo", "grpo", "rloo", "report", "measure", "bench", "calibrate", "methods", "env")
 
 _EXAMPLES = """\
 examples:
   divreg demo                                  see plain GRPO collapse and DiverseGRPOTrainer hold
   divreg report runs/my-grpo                   explain a run that already happened
+  divreg measure samples.jsonl                 how different are the completions of each prompt
   divreg grpo --config recipes/expressions/tiny/darling.yaml --max_steps 50
   divreg bench recipes/benchmarks/expressions.yaml   every method side by side, hours
   divreg calibrate pairs.jsonl --encoder NAME  when two texts are the same, from labelled pairs
@@ -104,6 +105,11 @@ def _parser(command: str) -> argparse.ArgumentParser:
         from divreg import report as report_module
 
         report_module.add_arguments(report)
+    measure = add("measure", "Count how different the completions in files are.", _measure)
+    if command == "measure":
+        from divreg import measure as measure_module
+
+        measure_module.add_arguments(measure)
     bench = add("bench", "Compare methods x seeds on one task: data and a Pareto page.", _bench)
     if command == "bench":
         from divreg import bench as bench_module
@@ -130,6 +136,12 @@ def _report(chosen: argparse.Namespace) -> int | None:
     from divreg import report
 
     return report.main(chosen)
+
+
+def _measure(chosen: argparse.Namespace) -> int | None:
+    from divreg import measure
+
+    return measure.main(chosen)
 
 
 def _bench(chosen: argparse.Namespace) -> int | None:

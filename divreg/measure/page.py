@@ -1,0 +1,139 @@
+"""What ``divreg measure`` prints and writes."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from divreg.measure.generations import Problems
+from divreg.measure.run import Measurement
+from divreg.measure.summary import Set
+from divreg.metrics.interval import Interval
+
+SETS = 6  # that fit beside each other: of more, the first and the last
+_ORDER = "distinct_at_k"  # prompts with least of it are shown
+_WIDTH = 88
+_HIGHER = {"more variety": "+", "less variety": "-", "better answers": ""}
+
+
+def show(console: Console, found: Measurement, worst: int) -> None:
+    """Print the table of all sets, what was left out, and the prompts with least variety."""
+    facts, sets, numbers = found.facts, found.sets, found.numbers
+    k = facts["k"]
+    sizes = facts["samples_per_prompt"]
+    each = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+    console.print(
+        f"\n{facts['prompt_count']:,} prompts, {each} samples each, {facts['samples']:,} in all. "
+        f"k = {k}. The same: {facts['classes']}."
+    )
+    if facts["encoder"]:
+        console.print(f"Embedded by {facts['encoder']['model']}, {facts['encoder']['truncate']}-"
+                      f"truncated to {facts['encoder']['max_tokens']} tokens.")  # fmt: skip
+    if settings := facts["settings"]:
+        said = "; ".join(f"{name} {', '.join(map(str, x))}" for name, x in settings.items())
+        console.print(f"Sampled with {said}.", markup=False)
+    for sentence in _left_out(facts, found.problems):
+        console.print(sentence, style="yellow", markup=False)
+    shown = list(sets) if len(sets) <= SETS else [*sets[: SETS - 1], sets[-1]]
+    table = Table(box=None, pad_edge=False)
+    table.add_column("mean over prompts", no_wrap=True)
+    for s in shown:
+        table.add_column(escape(s.name), justify="right", no_wrap=True)
+    table.add_column("", style="dim", no_wrap=True)
+    table.add_column("", style="dim")
+    for number in numbers:
+        name = number.name.replace("_at_k", f"_at_{k}")
+        values = [_cell(s.numbers[number.name]) for s in shown]
+        table.add_row(name, *values, _HIGHER[number.higher], number.unit)
+    console.print(table)
+    console.print(
+        "±: half of the 95 % interval over prompts. + more is more variety, - less.", style="dim"
+    )
+    if len(shown) < len(sets):
+        console.print(f"{len(sets) - len(shown)} more sets are in the JSON (--json FILE).")
+    _show_worst(console, sets[-1], worst, k)
+
+
+def write(path: Path, measured: Measurement) -> None:
+    """Write everything as JSON: facts, what was left out, sets, and every prompt."""
+    facts, sets, problems = measured.facts, measured.sets, measured.problems
+    found = {
+        "divreg_measure": 1,
+        **facts,
+        "left_out": {"rows": problems.total, "why": problems.counts, "first": problems.places},
+        "sets": [
+            {
+                "name": s.name,
+                "prompts": len(s.prompts),
+                "samples": s.samples,
+                "numbers": {name: _finite(x) for name, x in s.numbers.items()},
+            }
+            for s in sets
+        ],
+        "prompts": None,
+    }
+    lines = [
+        json.dumps({"set": p.set, "prompt": p.prompt, "n": p.n, **p.numbers}, ensure_ascii=False)
+        for s in sets
+        for p in s.prompts
+    ]
+    whole = json.dumps(found, indent=1, ensure_ascii=False)
+    listed = "[\n  " + ",\n  ".join(lines) + "\n ]"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    head, _, tail = whole.rpartition('"prompts": null')
+    path.write_text(f'{head}"prompts": {listed}{tail}\n', encoding="utf-8")
+
+
+def _left_out(facts: Mapping[str, Any], problems: Problems) -> list[str]:
+    found = problems.sentences()
+    if few := facts["prompts_below_k"]:
+        prompts = "1 prompt has" if few == 1 else f"{few:,} prompts have"
+        found.append(f"{prompts} fewer than {facts['k']} samples: not in the rows at k.")
+    return found
+
+
+def _show_worst(console: Console, last: Set, worst: int, k: int) -> None:
+    """Print the prompts of the last set whose samples differ least."""
+    known = [p for p in last.prompts if p.numbers.get(_ORDER) is not None]
+    known.sort(key=lambda p: (p.numbers[_ORDER], p.first))
+    if not worst or not known:
+        return
+    console.print(f"\nLeast variety{f' in {last.name}' if last.name else ''}:", markup=False)
+    for prompt in known[:worst]:
+        value = prompt.numbers[_ORDER]
+        console.print(f"  {value:.1f} of {k}  {_line(prompt.prompt)}", markup=False)
+        for text in prompt.samples:
+            console.print(f"            {_line(text)}", style="dim", markup=False)
+
+
+def _line(text: str) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= _WIDTH else flat[: _WIDTH - 3] + "..."
+
+
+def _cell(x: Interval) -> str:
+    """Return a mean and half of its interval.
+
+    >>> _cell(Interval(2.125, 1.9, 2.4, 40, 0)), _cell(Interval(math.nan, math.nan, math.nan, 0, 3))
+    ('2.13 ±0.25', 'none')
+    """
+    if math.isnan(x.estimate):
+        return "none"
+    if math.isnan(x.low):
+        return _number(x.estimate)
+    return f"{_number(x.estimate)} ±{_number((x.high - x.low) / 2)}"
+
+
+def _number(x: float) -> str:
+    return f"{x:.2f}"
+
+
+def _finite(x: Interval) -> dict[str, Any]:
+    return {
+        k: None if isinstance(v, float) and math.isnan(v) else v for k, v in x._asdict().items()
+    }

@@ -1,0 +1,288 @@
+"""From files of generations to the numbers of every prompt and every set of them."""
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+
+from divreg.measure import generations, groups
+from divreg.measure.numbers import Number, Seen, available
+from divreg.measure.summary import Measured, Set, summarise
+from divreg.metrics.classes import classes_from_keys, text_classes
+
+SETTINGS = ("model", "temperature", "top_p", "top_k", "min_p", "max_tokens", "seed")
+_SHOWN = 200  # characters of a sample that a reader is shown
+_AT_A_TIME = 64  # prompts whose texts are embedded together
+_TAGS = re.compile(r"<think>.*?</think>\s*", re.DOTALL)
+_CLOSING = re.compile(r"^.*</think>\s*", re.DOTALL)
+_RIGHT = ("correct", "exact_match")  # columns that say it, where nothing was asked for
+
+
+@dataclass(frozen=True)
+class Options:
+    """How generations are measured.
+
+    Attributes:
+        by: Column whose values are sets of their own.
+        k: Samples that counts are brought to; None: as many as most prompts have.
+        correct: ``COLUMN>=X``; None looks for a column ``correct``.
+        classes: Column that says which samples say the same; None compares their texts.
+        encoder: Embeds texts; None measures no embeddings.
+        keep_reasoning: Whether reasoning blocks count.
+        seed: Of the intervals.
+    """
+
+    by: str | None = None
+    k: int | None = None
+    correct: str | None = None
+    classes: str | None = None
+    encoder: Any = None
+    keep_reasoning: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What was measured.
+
+    Attributes:
+        facts: What every number was computed with, and of how many prompts and samples.
+        numbers: That there are.
+        sets: In their natural order.
+        problems: What could not be read.
+    """
+
+    facts: dict[str, Any]
+    numbers: list[Number]
+    sets: list[Set]
+    problems: generations.Problems
+
+
+def measure(path: Path, options: Options) -> Measurement:
+    """Measure a file or a folder of generations.
+
+    Raises:
+        ValueError: If nothing can be measured, or an option cannot be.
+    """
+    if options.k is not None and options.k < 2:
+        raise ValueError(f"--k needs at least 2 samples; got {options.k}. Use --k 8.")
+    files, rule = generations.files_of(path), correctness(options.correct)
+    problems = generations.Problems()
+    found = generations.read(files, problems)
+    with groups.Groups(_counted(found), lambda s: _set(s, options.by)) as together:
+        if not together.count:
+            said = " ".join([f"divreg found no generations in {path}.", *problems.sentences()])
+            raise ValueError(f'{said} Rows need {{"prompt": .., "completion": ..}}.')
+        k = options.k or _usual(together, path)
+        numbers, sets, settings = _measure(together, k, rule, options)
+    facts = {
+        "path": str(path),
+        "prompt_count": sum(len(s.prompts) for s in sets),
+        "samples": together.count,
+        "samples_per_prompt": sorted(together.sizes),
+        "k": k,
+        "prompts_below_k": sum(prompt.n < k for s in sets for prompt in s.prompts),
+        "reasoning": "kept" if options.keep_reasoning else "removed",
+        "classes": options.classes or "text: equal up to 64 characters, else 3-gram overlap >= 0.5",
+        "encoder": None if options.encoder is None else options.encoder.facts,
+        "settings": settings,
+        "intervals": f"95 %, bootstrap over prompts, seed {options.seed}",
+    }
+    return Measurement(facts, numbers, sets, problems)
+
+
+def without_reasoning(text: str) -> str:
+    """Return a text without its reasoning: the block, or all before a closing tag that is alone.
+
+    >>> without_reasoning("<think>2 and 2</think>4"), without_reasoning("so</think>4")
+    ('4', '4')
+    """
+    return _CLOSING.sub("", _TAGS.sub("", text))
+
+
+Rule = Callable[[Mapping[str, Any]], bool | None]
+
+
+def correctness(condition: str | None) -> Rule:
+    """Return what says whether a sample is right: True, False, or None where nobody says.
+
+    Args:
+        condition: ``COLUMN>=X``; None looks for a column of 0 and 1 that is called ``correct``.
+
+    Raises:
+        ValueError: If it is no such condition.
+
+    >>> correctness("reward>=0.5")({"reward": 1.0}), correctness(None)({"correct": False})
+    (True, False)
+    """
+    if condition is None:
+        return _said
+    column, found, bound = condition.partition(">=")
+    try:
+        least = float(bound)
+    except ValueError:
+        found = ""
+    if not found or not column.strip():
+        raise ValueError(
+            f"--correct needs COLUMN>=X; got {condition!r}. Write --correct 'reward>=1'."
+        )
+
+    def rule(fields: Mapping[str, Any]) -> bool | None:
+        value = fields.get(column.strip())
+        return value >= least if isinstance(value, int | float) else None
+
+    return rule
+
+
+def _said(fields: Mapping[str, Any]) -> bool | None:
+    for name in _RIGHT:
+        if fields.get(name) in (0, 1):  # True and False are
+            return bool(fields[name])
+    return None
+
+
+def _counted(samples: Iterable[generations.Sample]) -> Iterator[generations.Sample]:
+    """Show how far the reading has come."""
+    with _progress() as progress:
+        task = progress.add_task("Reading", total=None)
+        for i, sample in enumerate(samples):
+            if i % 1000 == 0:
+                progress.update(task, completed=i)
+            yield sample
+
+
+def _progress() -> Progress:
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn())
+    console = Console(stderr=True)
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def _set(sample: generations.Sample, by: str | None) -> str:
+    if by is None:
+        return ""
+    if by not in sample.fields:
+        raise ValueError(f"--by {by}: a row has no such column. {_known(by, sample.fields)}")
+    return str(sample.fields[by])
+
+
+def _usual(together: groups.Groups, path: Path) -> int:
+    """Return how many samples most prompts have.
+
+    Raises:
+        ValueError: If that is one: there is nothing to compare.
+    """
+    size, prompts = max(together.sizes.items(), key=lambda x: (x[1], x[0]))
+    if size < 2:
+        raise ValueError(
+            f"divreg compares the samples of one prompt; got one sample for {prompts:,} of "
+            f"{sum(together.sizes.values()):,} prompts in {path}. Draw several: 8 or more. "
+            f"Or --k 2, which leaves those prompts out."
+        )
+    return size
+
+
+def _measure(
+    together: groups.Groups, k: int, rule: Rule, options: Options
+) -> tuple[list[Number], list[Set], dict[str, list[Any]]]:
+    """Return the numbers that there are, all sets with all prompts, and how they were sampled.
+
+    Raises:
+        ValueError: If correctness was asked for and a prompt has none.
+    """
+    judged = True
+    found: dict[str, list[Measured]] = {}
+    settings: dict[str, list[Any]] = {}
+    with _progress() as progress:
+        task = progress.add_task("Measuring", total=sum(together.sizes.values()))
+        groups_ = iter(together)
+        while some := list(islice(groups_, _AT_A_TIME)):
+            for group, seen in zip(some, _seen(some, k, rule, options), strict=True):
+                fields = group.samples[0].fields
+                if seen.correct is None and options.correct:
+                    column = options.correct.partition(">=")[0].strip()
+                    raise ValueError(
+                        f"--correct {options.correct}: a sample of the prompt "
+                        f"{group.samples[0].prompt[:60]!r} has no number there. "
+                        f"{_known(column, fields)}"
+                    )
+                judged = judged and seen.correct is not None
+                _note(settings, fields)
+                found.setdefault(group.name, []).append(_one(group, seen))
+            progress.advance(task, len(some))
+    names = available(correct=judged, embedding=options.encoder is not None)
+    every = [number.name for number in names]
+    sets = [summarise(name, prompts, every, options.seed) for name, prompts in found.items()]
+    return names, sorted(sets, key=lambda s: _natural(s.name)), settings
+
+
+def _note(settings: dict[str, list[Any]], fields: Mapping[str, Any]) -> None:
+    """Remember what a row says about how it was sampled."""
+    for name in SETTINGS:
+        value = fields.get(name)
+        if isinstance(value, str | int | float) and value not in settings.get(name, []):
+            settings.setdefault(name, []).append(value)
+
+
+def _known(name: str, fields: Mapping[str, Any]) -> str:
+    near = difflib.get_close_matches(name, fields, n=1)
+    if near:
+        return f"Did you mean {near[0]!r}?"
+    return f"It has {', '.join(sorted(fields)) or 'no other column'}."
+
+
+def _seen(some: Sequence[groups.Group], k: int, rule: Rule, options: Options) -> list[Seen]:
+    texts = [
+        [s.text if options.keep_reasoning else without_reasoning(s.text) for s in group.samples]
+        for group in some
+    ]
+    vectors = (
+        None
+        if options.encoder is None
+        else options.encoder([text for own in texts for text in own])
+    )
+    seen, at = [], 0
+    for group, own in zip(some, texts, strict=True):
+        right = [rule(sample.fields) for sample in group.samples]
+        correct = None if None in right else [bool(x) for x in right]
+        embedding = None if vectors is None else np.asarray(vectors[at : at + len(own)])
+        seen.append(Seen(own, _classes(group, own, options.classes), k, correct, embedding))
+        at += len(own)
+    return seen
+
+
+def _classes(group: groups.Group, texts: Sequence[str], column: str | None) -> list[Any]:
+    if column is None:
+        return text_classes(texts)
+    missing = [s for s in group.samples if s.fields.get(column) is None]
+    if missing:
+        raise ValueError(
+            f"--classes {column}: {len(missing)} of {len(texts)} samples of the prompt "
+            f"{group.samples[0].prompt[:60]!r} have no such column."
+        )
+    return classes_from_keys([str(s.fields[column]) for s in group.samples])
+
+
+def _one(group: groups.Group, seen: Seen) -> Measured:
+    there = available(correct=seen.correct is not None, embedding=seen.embedding is not None)
+    numbers = {number.name: number.value(seen) for number in there}
+    return Measured(
+        group.first, group.name, group.samples[0].prompt, len(seen.texts), numbers,
+        [text[:_SHOWN] for text in seen.texts[:3]],
+    )  # fmt: skip
+
+
+def _natural(name: str) -> tuple[Any, ...]:
+    """Sort 2 before 10.
+
+    >>> sorted(["step 10", "step 2"], key=_natural)
+    ['step 2', 'step 10']
+    """
+    parts = re.split(r"(\d+)", name)
+    return tuple((int(x), "") if x.isdigit() else (-1, x) for x in parts)
