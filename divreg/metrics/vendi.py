@@ -29,7 +29,7 @@ def vendi_score(similarity: ArrayLike, q: float = 1.0, weights: ArrayLike | None
     ``math.inf`` is one over the largest. No samples: 0, one: 1.
 
     What rounding leaves of zero eigenvalues is zero here: below ``max(1e-10, n eps)`` of the
-    largest, or, for a matrix in less than float64, below ``4 eps / sqrt(n)``. Orders below 1 are
+    largest, or, in less than float64, below ``4 eps sqrt(max p)`` of their sum. Orders below 1 are
     meaningless without that. Then they are scaled to sum 1.
 
     ``q=2`` needs no eigenvalues, ``1 / sum(p_i p_j K_ij ** 2)``, and is by far the cheapest. Other
@@ -71,9 +71,9 @@ def vendi_score(similarity: ArrayLike, q: float = 1.0, weights: ArrayLike | None
     eigenvalues = np.linalg.eigvalsh(half[:, None] * k * half)
     floor = _floor(n) * eigenvalues[-1]
     if eps > _EPS_DOUBLE:
-        floor = max(floor, 4 * eps / math.sqrt(n))
+        floor = max(floor, 4 * eps * half.max())
     # Whoever hands over float64 may have computed in float32: that alone is no reason to warn.
-    if eigenvalues[0] < -max(floor, 4 * _EPS_SINGLE / math.sqrt(n)):
+    if eigenvalues[0] < -max(floor, 4 * _EPS_SINGLE * half.max()):
         warnings.warn(
             f"vendi_score got a similarity with negative eigenvalues, down to "
             f"{eigenvalues[0] / eigenvalues[-1]:.2g} of the largest: they count as 0. Use a kernel "

@@ -91,6 +91,8 @@ def test_copies_are_one_sample_whatever_rounding_leaves(q, n):
     single = gram(x.astype(np.float32))
     assert single.dtype == np.float32
     assert vendi_score(single, q) == pytest.approx(1, abs=1e-5)
+    few = [1] * 4 + [0] * (n - 4)
+    assert vendi_score(single, q, few) == pytest.approx(1, abs=1e-5)
 
 
 def test_a_matrix_in_single_precision_counts_what_is_there():
