@@ -1,4 +1,4 @@
-"""The command line: ``divreg demo | grpo | rloo | report | measure | bench | calibrate | ...``.
+"""The command line: ``divreg demo | grpo | rloo | report | measure | compare | ...``.
 
 Every sub-command imports what it needs when it runs: ``divreg --help`` and ``divreg report`` load
 neither torch nor TRL. Exit codes: 0 done or healthy, 2 bad input, 3 collapsed or exploding.
@@ -20,13 +20,25 @@ _PACKAGES = (
     *("torch", "trl", "transformers", "accelerate", "datasets", "peft", "deepspeed", "vllm"),
     *("sentence-transformers", "triton", "numpy", "pyarrow"),
 )
-COMMANDS = ("demo", "grpo", "rloo", "report", "measure", "bench", "calibrate", "methods", "env")
+COMMANDS = (
+    "demo",
+    "grpo",
+    "rloo",
+    "report",
+    "measure",
+    "compare",
+    "bench",
+    "calibrate",
+    "methods",
+    "env",
+)
 
 _EXAMPLES = """\
 examples:
   divreg demo                                  see plain GRPO collapse and DiverseGRPOTrainer hold
   divreg report runs/my-grpo                   explain a run that already happened
   divreg measure samples.jsonl                 how different are the completions of each prompt
+  divreg compare base=a.jsonl tuned=b.jsonl    what changed, prompt by prompt
   divreg grpo --config recipes/expressions/tiny/darling.yaml --max_steps 50
   divreg bench recipes/benchmarks/expressions.yaml   every method side by side, hours
   divreg calibrate pairs.jsonl --encoder NAME  when two texts are the same, from labelled pairs
@@ -110,6 +122,11 @@ def _parser(command: str) -> argparse.ArgumentParser:
         from divreg import measure as measure_module
 
         measure_module.add_arguments(measure)
+    compare = add("compare", "Compare generations of the same prompts, before and after.", _compare)
+    if command == "compare":
+        from divreg.measure import compare as compare_module
+
+        compare_module.add_arguments(compare)
     bench = add("bench", "Compare methods x seeds on one task: data and a Pareto page.", _bench)
     if command == "bench":
         from divreg import bench as bench_module
@@ -142,6 +159,12 @@ def _measure(chosen: argparse.Namespace) -> int | None:
     from divreg import measure
 
     return measure.main(chosen)
+
+
+def _compare(chosen: argparse.Namespace) -> int | None:
+    from divreg.measure import compare
+
+    return compare.main(chosen)
 
 
 def _bench(chosen: argparse.Namespace) -> int | None:

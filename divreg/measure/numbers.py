@@ -21,7 +21,7 @@ from divreg.metrics import (
 )
 
 VOCABULARY = 50_257  # of expectation-adjusted distinct: one for all, or sets cannot be compared
-Needs = Literal["texts", "correct", "embedding"]
+Needs = Literal["texts", "correct", "embedding", "both"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,12 @@ class Seen:
         return self.correct
 
     @property
+    def right_vectors(self) -> np.ndarray | None:
+        """The embedding of right samples; None for fewer than two of them."""
+        chosen = self.vectors[np.array(self.right, dtype=bool)]
+        return chosen if len(chosen) > 1 else None
+
+    @property
     def vectors(self) -> np.ndarray:
         """The embedding, for numbers that need it."""
         assert self.embedding is not None
@@ -62,7 +68,7 @@ class Number:
     Attributes:
         name: In tables and in JSON; ``_at_k``: brought to k samples, None with fewer.
         of: The function.
-        needs: What has to be there: texts always are.
+        needs: What has to be there, texts always are; ``both``: correctness and an embedding.
         unit: What it counts, or what it is a share of.
         higher: What a higher value means.
         least: Samples from which on it says anything.
@@ -87,8 +93,11 @@ class Number:
 def available(*, correct: bool, embedding: bool) -> list[Number]:
     """Return the numbers that can be had."""
     there = {"texts": True, "correct": correct, "embedding": embedding}
+    there["both"] = correct and embedding
     return [number for number in NUMBERS if there[number.needs]]
 
+
+_vendi = vendi.vendi_score_from_embeddings
 
 NUMBERS = (
     Number(
@@ -132,7 +141,7 @@ NUMBERS = (
         "embedding", "1 - mean cosine", "more variety",
     ),
     Number(
-        "vendi", lambda s: vendi.vendi_score_from_embeddings(s.vectors),
+        "vendi", lambda s: _vendi(s.vectors),
         "embedding", "effective number of samples", "more variety",
     ),
     Number(
@@ -152,5 +161,15 @@ NUMBERS = (
         "different_pairs_correct",
         lambda s: effective_diversity.effective_conditional(s.classes, s.right),
         "correct", "share of pairs of right ones", "more variety",
+    ),
+    Number(
+        "cosine_diversity_correct",
+        lambda s: np.nan if (v := s.right_vectors) is None else cosine.cosine_diversity(v),
+        "both", "1 - mean cosine of right ones", "more variety",
+    ),
+    Number(
+        "vendi_correct",
+        lambda s: np.nan if (v := s.right_vectors) is None else _vendi(v),
+        "both", "effective number of right ones", "more variety",
     ),
 )  # fmt: skip

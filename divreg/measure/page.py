@@ -18,7 +18,7 @@ from divreg.metrics.interval import Interval
 SETS = 6  # that fit beside each other: of more, the first and the last
 _ORDER = "distinct_at_k"  # prompts with least of it are shown
 _WIDTH = 88
-_HIGHER = {"more variety": "+", "less variety": "-", "better answers": ""}
+HIGHER = {"more variety": "+", "less variety": "-", "better answers": ""}
 
 
 def show(console: Console, found: Measurement, worst: int) -> None:
@@ -37,7 +37,7 @@ def show(console: Console, found: Measurement, worst: int) -> None:
     if settings := facts["settings"]:
         said = "; ".join(f"{name} {', '.join(map(str, x))}" for name, x in settings.items())
         console.print(f"Sampled with {said}.", markup=False)
-    for sentence in _left_out(facts, found.problems):
+    for sentence in left_out(facts, found.problems):
         console.print(sentence, style="yellow", markup=False)
     shown = list(sets) if len(sets) <= SETS else [*sets[: SETS - 1], sets[-1]]
     table = Table(box=None, pad_edge=False)
@@ -49,7 +49,7 @@ def show(console: Console, found: Measurement, worst: int) -> None:
     for number in numbers:
         name = number.name.replace("_at_k", f"_at_{k}")
         values = [_cell(s.numbers[number.name]) for s in shown]
-        table.add_row(name, *values, _HIGHER[number.higher], number.unit)
+        table.add_row(name, *values, HIGHER[number.higher], number.unit)
     console.print(table)
     console.print(
         "±: half of the 95 % interval over prompts. + more is more variety, - less.", style="dim"
@@ -71,7 +71,7 @@ def write(path: Path, measured: Measurement) -> None:
                 "name": s.name,
                 "prompts": len(s.prompts),
                 "samples": s.samples,
-                "numbers": {name: _finite(x) for name, x in s.numbers.items()},
+                "numbers": {name: finite(x) for name, x in s.numbers.items()},
             }
             for s in sets
         ],
@@ -89,7 +89,8 @@ def write(path: Path, measured: Measurement) -> None:
     path.write_text(f'{head}"prompts": {listed}{tail}\n', encoding="utf-8")
 
 
-def _left_out(facts: Mapping[str, Any], problems: Problems) -> list[str]:
+def left_out(facts: Mapping[str, Any], problems: Problems) -> list[str]:
+    """Return a sentence for every reason why a row or a prompt is not in the numbers."""
     found = problems.sentences()
     if few := facts["prompts_below_k"]:
         prompts = "1 prompt has" if few == 1 else f"{few:,} prompts have"
@@ -133,7 +134,8 @@ def _number(x: float) -> str:
     return f"{x:.2f}"
 
 
-def _finite(x: Interval) -> dict[str, Any]:
+def finite(x: Interval) -> dict[str, Any]:
+    """Return an interval as JSON can hold it: None for what is not known."""
     return {
         k: None if isinstance(v, float) and math.isnan(v) else v for k, v in x._asdict().items()
     }

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import comb
 from typing import Any, cast
 
 import torch
 
 from divreg.metrics.ngrams import distinct_n
 from divreg.metrics.pass_at_k import pass_at_k
+from divreg.metrics.richness import rarefied_distinct
 from divreg.tasks.task import EXPRESSIONS, Task
 
 
@@ -172,7 +172,7 @@ def evaluate(
     return Score(
         pass_at_1=_mean(len(r) / samples for r in right),
         pass_at_k=_mean(pass_at_k(samples, len(r), k) for r in right),
-        distinct_correct=_mean(expected_distinct(r, samples, k) for r in right),
+        distinct_correct=_mean(rarefied_distinct(r, k, samples) for r in right),
         entropy_nats=entropy,
         distinct_ngrams=_mean(
             (
@@ -187,24 +187,6 @@ def evaluate(
         samples=samples,
         k=k,
     )
-
-
-def expected_distinct(answers: Sequence[str | None], samples: int, k: int) -> float:
-    """Return how many different answers ``k`` of the ``samples`` draws hold in expectation.
-
-    Args:
-        answers: The class of each draw that counts (the correct ones).
-        samples: All draws, ``answers`` among them.
-        k: Size of the subset.
-
-    Source:
-        Rarefaction: Hurlbert, The nonconcept of species diversity, Ecology 52(4), 1971, Eq. 14.
-
-    >>> expected_distinct(["a", "a", "b"], samples=3, k=3), expected_distinct(["a"], 4, 2)
-    (2.0, 0.5)
-    """
-    sizes = [answers.count(a) for a in set(answers)]
-    return float(sum(1 - comb(samples - s, k) / comb(samples, k) for s in sizes))
 
 
 def _mean(values: Any) -> float:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from divreg.tasks import corpora, expressions, tiny
-from divreg.tasks.evaluate import evaluate, expected_distinct, sample
+from divreg.tasks.evaluate import evaluate, sample
 
 SMALL = tiny.Recipe(hidden=16, layers=1, heads=2, feedforward=32, examples=1280, batch=64)
 
@@ -147,14 +147,6 @@ def test_a_conversation_is_written_by_the_chat_template():
     said = [[{"role": "user", "content": "24"}]]
     options = {"samples": 4, "max_tokens": 5, "seed": 3}
     assert sample(model, names, said, **options) == sample(model, names, ["24="], **options)
-
-
-def test_expected_distinct_agrees_with_drawing_subsets():
-    answers = ["a"] * 5 + ["b"] * 2 + ["c"]
-    pool = answers + [None] * 4
-    rng = random.Random(0)
-    drawn = [len({a for a in rng.sample(pool, 6) if a}) for _ in range(20_000)]
-    assert abs(expected_distinct(answers, len(pool), 6) - sum(drawn) / len(drawn)) < 0.02
 
 
 def test_score_of_a_model_that_always_gives_one_answer(monkeypatch):
