@@ -15,7 +15,7 @@ from divreg.measure.run import Measurement
 from divreg.measure.summary import Set
 from divreg.metrics.interval import Interval
 
-SETS = 6  # that fit beside each other: of more, the first and the last
+_NAMES, _COLUMN, _UNITS = 28, 13, 36  # characters that parts of the table take
 _ORDER = "distinct_at_k"  # prompts with least of it are shown
 _WIDTH = 88
 HIGHER = {"more variety": "+", "less variety": "-", "better answers": ""}
@@ -39,7 +39,9 @@ def show(console: Console, found: Measurement, worst: int) -> None:
         console.print(f"Sampled with {said}.", markup=False)
     for sentence in left_out(facts, found.problems):
         console.print(sentence, style="yellow", markup=False)
-    shown = list(sets) if len(sets) <= SETS else [*sets[: SETS - 1], sets[-1]]
+    fit = max(2, (console.width - _NAMES) // _COLUMN)
+    shown = list(sets) if len(sets) <= fit else [*sets[: fit - 1], sets[-1]]
+    units = _NAMES + _COLUMN * len(shown) + _UNITS <= max(console.width, 80)
     table = Table(box=None, pad_edge=False)
     table.add_column("mean over prompts", no_wrap=True)
     for s in shown:
@@ -49,13 +51,15 @@ def show(console: Console, found: Measurement, worst: int) -> None:
     for number in numbers:
         name = number.name.replace("_at_k", f"_at_{k}")
         values = [_cell(s.numbers[number.name]) for s in shown]
-        table.add_row(name, *values, HIGHER[number.higher], number.unit)
+        table.add_row(name, *values, HIGHER[number.higher], number.unit if units else "")
     console.print(table)
     console.print(
         "±: half of the 95 % interval over prompts. + more is more variety, - less.", style="dim"
     )
     if len(shown) < len(sets):
-        console.print(f"{len(sets) - len(shown)} more sets are in the JSON (--json FILE).")
+        console.print(
+            f"{len(sets) - len(shown)} sets between the last two are in the JSON (--json FILE)."
+        )
     _show_worst(console, sets[-1], worst, k)
 
 
