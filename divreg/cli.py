@@ -21,16 +21,8 @@ _PACKAGES = (
     *("sentence-transformers", "triton", "numpy", "pyarrow"),
 )
 COMMANDS = (
-    "demo",
-    "grpo",
-    "rloo",
-    "report",
-    "measure",
-    "compare",
-    "bench",
-    "calibrate",
-    "methods",
-    "env",
+    *("demo", "grpo", "rloo", "report", "measure", "compare", "trace", "bench", "calibrate"),
+    *("methods", "env"),
 )
 
 _EXAMPLES = """\
@@ -39,6 +31,7 @@ examples:
   divreg report runs/my-grpo                   explain a run that already happened
   divreg measure samples.jsonl                 how different are the completions of each prompt
   divreg compare base=a.jsonl tuned=b.jsonl    what changed, prompt by prompt
+  divreg trace base=DIR sft=DIR rl=DIR         at which stage the variety went
   divreg grpo --config recipes/expressions/tiny/darling.yaml --max_steps 50
   divreg bench recipes/benchmarks/expressions.yaml   every method side by side, hours
   divreg calibrate pairs.jsonl --encoder NAME  when two texts are the same, from labelled pairs
@@ -127,6 +120,11 @@ def _parser(command: str) -> argparse.ArgumentParser:
         from divreg.measure import compare as compare_module
 
         compare_module.add_arguments(compare)
+    trace = add("trace", "Sample a lineage of checkpoints: where the variety went.", _trace)
+    if command == "trace":
+        from divreg import trace as trace_module
+
+        trace_module.add_arguments(trace)
     bench = add("bench", "Compare methods x seeds on one task: data and a Pareto page.", _bench)
     if command == "bench":
         from divreg import bench as bench_module
@@ -165,6 +163,12 @@ def _compare(chosen: argparse.Namespace) -> int | None:
     from divreg.measure import compare
 
     return compare.main(chosen)
+
+
+def _trace(chosen: argparse.Namespace) -> int | None:
+    from divreg import trace
+
+    return trace.main(chosen)
 
 
 def _bench(chosen: argparse.Namespace) -> int | None:

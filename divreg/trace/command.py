@@ -1,0 +1,206 @@
+"""``divreg trace``: sample a lineage of checkpoints, and say at which stage the variety went."""
+
+import argparse
+import hashlib
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from divreg.measure import page
+from divreg.measure.compare import Change, compare
+from divreg.measure.run import Measurement, Options, measure
+from divreg.metrics.interval import Interval
+
+LEAD = "different_pairs"  # what is split into two parts
+SHOWN = ("pass_at_1", "distinct_correct_at_k", LEAD, f"{LEAD}_correct", "class_entropy")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Give a parser the arguments of ``divreg trace``."""
+    parser.add_argument(
+        "stages",
+        nargs="+",
+        metavar="NAME=MODEL",
+        help="folders or hub names, in the order of training",
+    )
+    parser.add_argument("--task", default="expressions", help="by name, or your own by dotted path")
+    parser.add_argument("--split", default="held_out", help="of the task's prompts (held_out)")
+    parser.add_argument("--prompts", type=int, metavar="N", help="the first N prompts (all)")
+    parser.add_argument("--samples", type=int, default=32, help="of each prompt (32)")
+    parser.add_argument("--k", type=int, help="samples that counts are brought to (all)")
+    parser.add_argument("--seed", type=int, default=0, help="of sampling and intervals (0)")
+    parser.add_argument(
+        "--output-dir", type=Path, metavar="DIR", help="where samples and numbers go (runs/trace)"
+    )
+
+
+def main(chosen: argparse.Namespace) -> int:
+    """Run ``divreg trace`` and return its exit code: 0, or 130 interrupted.
+
+    Raises:
+        ValueError: For fewer than two stages, or an argument that cannot be.
+    """
+    console = Console(highlight=False, soft_wrap=True)
+    stages = dict(_stage(word) for word in chosen.stages)
+    if len(stages) < max(2, len(chosen.stages)):
+        raise ValueError(
+            f"divreg trace needs two stages or more, each with a name of its own; got "
+            f"{', '.join(chosen.stages)}. Write base=FOLDER sft=FOLDER."
+        )
+    for name in ("samples", "prompts"):
+        value = getattr(chosen, name)
+        if value is not None and value < (2 if name == "samples" else 1):
+            raise ValueError(f"divreg trace --{name} is too small; got {value}. Use --{name} 32.")
+    output = chosen.output_dir or Path("runs") / "trace"
+    try:
+        files = _sampled(stages, chosen, output)
+    except KeyboardInterrupt:
+        console.print("\nInterrupted. Type the same command once more: finished prompts are kept.")
+        return 130
+    how = Options(k=chosen.k, classes="class", seed=chosen.seed)
+    found = {name: measure(path, how) for name, path in files.items()}
+    first, names = next(iter(found)), list(found)
+    total = [compare(found, name, chosen.seed) for name in names[1:]]
+    steps = [
+        compare({a: found[a], b: found[b]}, b, chosen.seed) for a, b in itertools.pairwise(names)
+    ]
+    _show(console, found, steps)
+    for sentence in verdict(first, steps, total[-1]):
+        console.print(sentence, markup=False)
+    path = output / "trace.json"
+    _write(path, chosen, stages, found, steps, total)
+    console.print(f"Numbers: {path}. Samples: {output / 'samples'}")
+    return 0
+
+
+def _stage(word: str) -> tuple[str, str]:
+    name, equals, model = word.partition("=")
+    return (name, model) if equals else (Path(word).name, word)
+
+
+def _sampled(
+    stages: Mapping[str, str], chosen: argparse.Namespace, output: Path
+) -> dict[str, Path]:
+    """Sample what is missing and return the file of every stage."""
+    from divreg.tasks.task import find
+    from divreg.trace.sampling import sample_stage
+
+    task = find(chosen.task)
+    rows: list[Any] = list(task.dataset(chosen.split))[: chosen.prompts]
+    folder = output / "samples"
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {}
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    stderr = Console(stderr=True)
+    with Progress(
+        *columns, TimeRemainingColumn(), console=stderr, disable=not stderr.is_terminal
+    ) as progress:
+        for name, model in stages.items():
+            bar = progress.add_task(escape(name), total=len(rows))
+            # What was drawn in another way lies in another file.
+            how = (model, task.name, chosen.split, len(rows), chosen.samples, chosen.seed)
+            digest = hashlib.sha256(json.dumps(how).encode()).hexdigest()[:8]
+            files[name] = folder / f"{name}-{digest}.jsonl"
+            sample_stage(
+                model, task, rows, files[name], samples=chosen.samples, seed=chosen.seed,
+                advance=lambda n, bar=bar: progress.advance(bar, n),
+            )  # fmt: skip
+    return files
+
+
+def verdict(first: str, steps: Sequence[Change], whole: Change) -> list[str]:
+    """Return where the variety went, in sentences.
+
+    Args:
+        first: Name of the first stage.
+        steps: Each stage against the one before.
+        whole: The last stage against the first.
+    """
+    total = whole.differences[LEAD]
+    before = whole.before[LEAD]
+    numbers = f"{LEAD} {before:.3f} to {before + total.estimate:.3f}"
+    way = f"From {first} to {whole.name}"
+    if not total.high < 0:
+        return [f"{way} no variety was lost that these prompts show: {numbers}."]
+    said = [f"{way}, {-total.estimate / before:.0%} of the variety went: {numbers}."]
+    for step in steps:
+        change = step.differences[LEAD]
+        share = change.estimate / total.estimate
+        if change.low <= 0 <= change.high:
+            said.append(f"{step.name}: no change that these prompts show ({change.estimate:+.3f}).")
+            continue
+        words = f"{share:.0%} of the loss" if change.estimate < 0 else "brought some back"
+        parts = step.parts.get(LEAD)
+        narrow = ""
+        if parts and parts["total"].low > 0 and parts["genuine_frac"].estimate >= 0:
+            genuine: Interval = parts["genuine_frac"]
+            narrow = (
+                f"; {genuine.estimate:.0%} of that among right answers ({genuine.low:.0%} to "
+                f"{genuine.high:.0%})"
+            )
+        said.append(f"{step.name}: {words} ({change.estimate:+.3f}){narrow}.")
+    return said
+
+
+def _show(console: Console, found: Mapping[str, Measurement], steps: Sequence[Change]) -> None:
+    base = next(iter(found.values()))
+    k = base.facts["k"]
+    console.print(
+        f"\n{base.facts['prompt_count']:,} prompts, {k} samples each, temperature 1. "
+        f"Change: against the stage before, paired by prompt, ± half of the 95 % interval."
+    )
+    table = Table(box=None, pad_edge=False)
+    table.add_column("", no_wrap=True)
+    for name in found:
+        table.add_column(escape(name), justify="right", no_wrap=True)
+    for name in SHOWN:
+        means = [measured.sets[0].numbers[name].estimate for measured in found.values()]
+        table.add_row(name.replace("_at_k", f"_at_{k}"), *(f"{mean:.2f}" for mean in means))
+        changes = [step.differences[name] for step in steps]
+        cells = [f"{x.estimate:+.2f} ±{(x.high - x.low) / 2:.2f}" for x in changes]
+        table.add_row("", "", *cells, style="dim")
+    console.print(table)
+
+
+def _write(
+    path: Path,
+    chosen: argparse.Namespace,
+    stages: Mapping[str, str],
+    found: Mapping[str, Measurement],
+    steps: Sequence[Change],
+    total: Sequence[Change],
+) -> None:
+    def as_json(change: Change) -> dict[str, Any]:
+        parts = change.parts.get(LEAD, {})
+        return {
+            "stage": change.name,
+            "prompts": change.pairs,
+            "differences": {n: page.finite(x) for n, x in change.differences.items()},
+            "parts": {
+                n: page.finite(x) if isinstance(x, Interval) else x for n, x in parts.items()
+            },
+        }
+
+    result = {
+        "divreg_trace": 1,
+        "task": chosen.task,
+        "split": chosen.split,
+        "stages": {
+            name: {
+                "model": stages[name],
+                **measured.facts,
+                "numbers": {n: page.finite(x) for n, x in measured.sets[0].numbers.items()},
+            }
+            for name, measured in found.items()
+        },
+        "against_the_stage_before": [as_json(change) for change in steps],
+        "against_the_first": [as_json(change) for change in total],
+    }
+    path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
