@@ -21,6 +21,10 @@ MAY = {
     "divreg.methods": ({"torch", "jaxtyping"}, {"divreg.compose", "divreg.methods"}),
     "divreg.losses": ({"torch", "jaxtyping"}, {"divreg.compose", "divreg.losses"}),
     "divreg.metrics": ({"numpy"}, {"divreg.metrics"}),
+    "divreg.measure": (
+        {"numpy", "pyarrow", "rich"},
+        {"divreg.encoders", "divreg.measure", "divreg.metrics", "divreg.plain_trl"},
+    ),
     "divreg.signals": (
         {"numpy", "torch", "jaxtyping"},
         {"divreg.compose", "divreg.metrics", "divreg.signals", "divreg_kernels"},
@@ -64,6 +68,7 @@ ONLY = {
         "divreg.demo",
         "divreg.tasks",
         "divreg.encoders",
+        "divreg.trace",
     ),
 }
 
@@ -76,6 +81,7 @@ LATE = (
     "divreg.compose",
     "divreg.control",
     "divreg.encoders",
+    "divreg.measure",
     "divreg.metrics",
     "divreg.report",
     "divreg.records",
@@ -85,6 +91,7 @@ LATE = (
     "divreg.rewards",
     "divreg.semantics",
     "divreg.spec",
+    "divreg.trace",
 )
 
 
