@@ -124,8 +124,8 @@ def _line(text: str) -> str:
 def _cell(x: Interval) -> str:
     """Return a mean and half of its interval.
 
-    >>> _cell(Interval(2.125, 1.9, 2.4, 40, 0)), _cell(Interval(math.nan, math.nan, math.nan, 0, 3))
-    ('2.13 ±0.25', 'none')
+    >>> _cell(Interval(2.25, 2.0, 2.5, 40, 0)), _cell(Interval(math.nan, math.nan, math.nan, 0, 3))
+    ('2.25 ±0.25', 'none')
     """
     if math.isnan(x.estimate):
         return "none"

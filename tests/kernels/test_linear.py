@@ -197,6 +197,20 @@ def test_compiled_in_one_graph(seed):
     torch.testing.assert_close(found, expected)
 
 
+def test_compiled_in_one_graph_with_everything(seed):
+    ref, targets = (torch.randn(6, 8), torch.randn(999, 8)), torch.randint(999, (6,))
+    names = (*SMOOTH, "p_max", "rank")
+
+    def loss(h, w):
+        stats = linear_token_stats(h, w, targets, stats=names, topk=5, ref=ref, workspace_mb=0.2)
+        return sum(value.sum() for _, value in stats.items())
+
+    h, w = torch.randn(6, 64, requires_grad=True), torch.randn(999, 64, requires_grad=True)
+    expected = torch.autograd.grad(loss(h, w), [h, w])
+    compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(torch.autograd.grad(compiled(h, w), [h, w]), expected)
+
+
 def test_no_rows_give_nothing_that_can_be_differentiated():
     h, w = torch.randn(0, 8, requires_grad=True), torch.randn(99, 8, requires_grad=True)
     none = torch.zeros(0, dtype=torch.long)
