@@ -25,6 +25,7 @@ SPLIT = (
     ("different_pairs", "different_pairs_correct"),
 )
 _SAME = ("reasoning", "classes", "encoder")  # facts that have to be those of the first set
+_SANE = 1.25  # of the loss: a larger share among right answers means that wrong ones hide it
 _SAMPLED = ("temperature", "top_p", "top_k", "min_p", "max_tokens")
 
 
@@ -174,12 +175,20 @@ def verdict(change: Change, k: int) -> list[str]:
         said = [f"{change.name}: {share} variety ({numbers}), over {x.prompts:,} prompts."]
     parts = change.parts.get(lead)
     if parts and parts["total"].low > 0:
-        genuine, pairs = parts["genuine_frac"], parts["total"].prompts
-        said.append(
-            f"Of what was lost, {genuine.estimate:.0%} is among right answers "
-            f"({genuine.low:.0%} to {genuine.high:.0%}), the rest is fewer wrong ones; {pairs:,} "
-            f"prompts have two right answers in both."
-        )
+        genuine, narrowed, pairs = (
+            parts["genuine_frac"], parts["residual"], parts["total"].prompts
+        )  # fmt: skip
+        if genuine.low >= 0 and genuine.high <= _SANE:
+            said.append(
+                f"Of what was lost, {genuine.estimate:.0%} is among right answers "
+                f"({genuine.low:.0%} to {genuine.high:.0%}), the rest is fewer wrong ones; "
+                f"{pairs:,} prompts have two right answers in both."
+            )
+        else:  # wrong answers, which differ, hide what happens among right ones
+            said.append(
+                f"Among right answers alone: {-narrowed.estimate:+.3f} ({-narrowed.high:+.3f} to "
+                f"{-narrowed.low:+.3f}), over {pairs:,} prompts with two of them in both."
+            )
     for name, words in (
         ("distinct_correct_at_k", f"Different right answers in {k}"),
         ("pass_at_1", "pass@1"),
@@ -221,7 +230,7 @@ def _show(console: Console, found: dict[str, Measurement], changes: Sequence[Cha
     table.add_column("", style="dim", no_wrap=True)
     table.add_column("", style="dim")
     for number in base.numbers:
-        cells = [_cell(change.differences.get(number.name)) for change in changes]
+        cells = [cell(change.differences.get(number.name)) for change in changes]
         table.add_row(
             number.name.replace("_at_k", f"_at_{k}"),
             f"{base.sets[0].numbers[number.name].estimate:.2f}",  # of all its prompts
@@ -241,7 +250,12 @@ def _show(console: Console, found: dict[str, Measurement], changes: Sequence[Cha
             console.print(sentence, markup=False)
 
 
-def _cell(x: Interval | None) -> str:
+def cell(x: Interval | None) -> str:
+    """Return a difference and half of its interval; a star where that excludes 0.
+
+    >>> cell(Interval(-0.5, -0.75, -0.25, 9, 0)), cell(Interval(0.5, math.nan, math.nan, 1, 8))
+    ('-0.50 ±0.25*', '+0.50')
+    """
     if x is None or math.isnan(x.estimate):
         return "none"
     if math.isnan(x.low):

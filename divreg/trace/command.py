@@ -14,12 +14,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from divreg.measure import page
-from divreg.measure.compare import Change, compare
+from divreg.measure.compare import Change, cell, compare
 from divreg.measure.run import Measurement, Options, measure
 from divreg.metrics.interval import Interval
 
-LEAD = "different_pairs"  # what is split into two parts
-SHOWN = ("pass_at_1", "distinct_correct_at_k", LEAD, f"{LEAD}_correct", "class_entropy")
+LEADS = {"different_pairs_correct": "Among right answers", "different_pairs": "Of all samples"}
+SHOWN = ("pass_at_1", "distinct_correct_at_k", *LEADS, "class_entropy")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -116,37 +116,34 @@ def _sampled(
 
 
 def verdict(first: str, steps: Sequence[Change], whole: Change) -> list[str]:
-    """Return where the variety went, in sentences.
+    """Return where the variety went, in sentences: among right answers, and of all samples.
 
     Args:
         first: Name of the first stage.
         steps: Each stage against the one before.
         whole: The last stage against the first.
     """
-    total = whole.differences[LEAD]
-    before = whole.before[LEAD]
-    numbers = f"{LEAD} {before:.3f} to {before + total.estimate:.3f}"
-    way = f"From {first} to {whole.name}"
-    if not total.high < 0:
-        return [f"{way} no variety was lost that these prompts show: {numbers}."]
-    said = [f"{way}, {-total.estimate / before:.0%} of the variety went: {numbers}."]
-    for step in steps:
-        change = step.differences[LEAD]
-        share = change.estimate / total.estimate
-        if change.low <= 0 <= change.high:
-            said.append(f"{step.name}: no change that these prompts show ({change.estimate:+.3f}).")
+    said = []
+    for lead, words in LEADS.items():
+        total, before = whole.differences[lead], whole.before[lead]
+        way = f"{words}, from {first} to {whole.name}"
+        if total.prompts < 2:
+            said.append(f"{way}: too few prompts have two right answers in both to say.")
             continue
-        words = f"{share:.0%} of the loss" if change.estimate < 0 else "brought some back"
-        parts = step.parts.get(LEAD)
-        narrow = ""
-        if parts and parts["total"].low > 0 and parts["genuine_frac"].estimate >= 0:
-            genuine: Interval = parts["genuine_frac"]
-            narrow = (
-                f"; {genuine.estimate:.0%} of that among right answers ({genuine.low:.0%} to "
-                f"{genuine.high:.0%})"
-            )
-        said.append(f"{step.name}: {words} ({change.estimate:+.3f}){narrow}.")
+        numbers = f"({lead} {before:.2f} to {before + total.estimate:.2f})"
+        if not total.high < 0:
+            said.append(f"{way}, no variety was lost that these prompts show {numbers}.")
+            continue
+        shares = [_share(step.name, step.differences[lead], total.estimate) for step in steps]
+        gone = f"{-total.estimate / before:.0%} of the variety went {numbers}"
+        said.append(f"{way}, {gone}: {', '.join(shares)}.")
     return said
+
+
+def _share(name: str, x: Interval, total: float) -> str:
+    """Return what a stage took of the loss; a question mark where it may be none."""
+    known = x.high < 0 or x.low > 0 or x.low == x.high
+    return f"{name} {round(x.estimate / total, 2) + 0.0:.0%}{'' if known else '?'}"
 
 
 def _show(console: Console, found: Mapping[str, Measurement], steps: Sequence[Change]) -> None:
@@ -164,9 +161,10 @@ def _show(console: Console, found: Mapping[str, Measurement], steps: Sequence[Ch
         means = [measured.sets[0].numbers[name].estimate for measured in found.values()]
         table.add_row(name.replace("_at_k", f"_at_{k}"), *(f"{mean:.2f}" for mean in means))
         changes = [step.differences[name] for step in steps]
-        cells = [f"{x.estimate:+.2f} ±{(x.high - x.low) / 2:.2f}" for x in changes]
+        cells = [cell(x).rstrip("* ") for x in changes]
         table.add_row("", "", *cells, style="dim")
     console.print(table)
+    console.print()
 
 
 def _write(
@@ -178,7 +176,7 @@ def _write(
     total: Sequence[Change],
 ) -> None:
     def as_json(change: Change) -> dict[str, Any]:
-        parts = change.parts.get(LEAD, {})
+        parts = change.parts.get("different_pairs", {})
         return {
             "stage": change.name,
             "prompts": change.pairs,

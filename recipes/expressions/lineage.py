@@ -2,10 +2,10 @@
 
 python recipes/expressions/lineage.py [--output-dir runs/lineage] [--seed 0] [--diverse]
 
-SFT shows sums of two numbers only, all of them alike often: what is lost is every other kind of
-answer. DPO prefers the sum that begins with 1 to any other: of a dozen right answers it leaves
-little more than one. GRPO then finds little that is left to lose. ``divreg trace`` has to say so;
-the last line printed is its command. A few minutes on two cores.
+SFT shows three right answers a number, the sums that begin with 1, 2 and 3, equally often: two of
+three pairs of right answers differ then. DPO prefers the sum with 1 to the other two: nothing is
+left that could differ. GRPO then makes right what is wrong, and finds nothing to lose among right
+answers. ``divreg trace`` has to say so; the last line printed is its command. A minute or two.
 """
 
 import argparse
@@ -24,8 +24,12 @@ COMMON |= {"logging_steps": 20, "disable_tqdm": True, "lr_scheduler_type": "cons
 
 
 def sums(number: int) -> list[str]:
-    """Return the sums of two numbers that are worth ``number``, each once."""
-    return [f"{a}+{number - a}" for a in range(1, number // 2 + 1)]
+    """Return three right answers.
+
+    >>> sums(24)
+    ['1+23', '2+22', '3+21']
+    """
+    return [f"{a}+{number - a}" for a in (1, 2, 3)]
 
 
 def main() -> None:
@@ -34,7 +38,7 @@ def main() -> None:
     parser.add_argument("--output-dir", type=Path, default=Path("runs/lineage"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--diverse", action="store_true", help="GRPO with divreg's preset")
-    parser.add_argument("--steps", type=int, default=100, help="of every stage (100)")
+    parser.add_argument("--steps", type=int, default=200, help="of every stage (200)")
     options = parser.parse_args()
     torch.set_num_threads(1)
     draw = random.Random(options.seed)
@@ -46,7 +50,6 @@ def main() -> None:
         return str(options.output_dir / stage)
 
     rows = [{"prompt": expressions.prompt(n), "completion": s} for n in numbers for s in sums(n)]
-    draw.shuffle(rows)
     config = SFTConfig(folder("sft"), learning_rate=1e-3, per_device_train_batch_size=64, **common)
     sft = SFTTrainer(str(base), args=config, train_dataset=Dataset.from_list(rows))
     sft.train()
@@ -83,7 +86,7 @@ def main() -> None:
     grpo.train()
     grpo.save_model()
     stages = " ".join(f"{stage}={folder(stage)}" for stage in ("sft", "dpo", "grpo"))
-    print(f"\ndivreg trace base={base} {stages} --output-dir {folder('trace')}")
+    print(f"\ndivreg trace base={base} {stages} --split train --output-dir {folder('trace')}")
 
 
 if __name__ == "__main__":

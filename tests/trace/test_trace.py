@@ -1,6 +1,8 @@
 """``divreg trace`` on tiny models: what it samples, resumes, and says."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -63,8 +65,8 @@ def test_samples_numbers_and_words(trace, tmp_path):
     assert base > 0.9 > tuned
     (step,) = found["against_the_stage_before"]
     assert step["differences"]["different_pairs"]["estimate"] == pytest.approx(tuned - base)
-    assert "From base to tuned, " in out
-    assert "of the variety went" in out
+    assert "Among right answers, from base to tuned: too few prompts" in out
+    assert "Of all samples, from base to tuned, " in out
     assert "10 prompts, 4 samples each, temperature 1." in out
 
 
@@ -104,25 +106,26 @@ def test_control_c_keeps_what_is_there(trace, monkeypatch):
     assert "Type the same command once more" in out
 
 
-def change(name, before, x, parts=None):
-    interval = Interval(x, x - 0.01, x + 0.01, 20, 0)
-    return Change(name, 20, {"different_pairs": before}, {"different_pairs": interval}, parts or {})
+def change(name, before, x, right):
+    both = {"different_pairs": x, "different_pairs_correct": right}
+    intervals = {n: Interval(v, v - 0.01, v + 0.01, 20, 0) for n, v in both.items()}
+    return Change(name, 20, dict.fromkeys(both, before), intervals, {})
 
 
-def test_the_verdict_says_where_and_of_what():
-    total, genuine = Interval(0.3, 0.2, 0.4, 18, 2), Interval(0.6, 0.5, 0.7, 18, 2)
-    parts = {"different_pairs": {"total": total, "genuine_frac": genuine}}
+def test_the_verdict_says_where_it_went():
     steps = [
-        change("sft", 0.8, -0.3, parts), change("dpo", 0.5, -0.005), change("rl", 0.495, 0.1)
-    ]  # fmt: skip
-    assert command.verdict("base", steps, change("rl", 0.8, -0.205)) == [
-        "From base to rl, 26% of the variety went: different_pairs 0.800 to 0.595.",
-        "sft: 146% of the loss (-0.300); 60% of that among right answers (50% to 70%).",
-        "dpo: no change that these prompts show (-0.005).",
-        "rl: brought some back (+0.100).",
+        change("sft", 0.8, -0.3, -0.1),
+        change("dpo", 0.5, -0.005, -0.3),
+        change("rl", 0.495, 0.1, 0.001),
     ]
-    (nothing,) = command.verdict("base", [], change("rl", 0.8, 0.0))
-    assert nothing.startswith("From base to rl no variety was lost")
+    assert command.verdict("base", steps, change("rl", 0.8, -0.205, -0.4)) == [
+        "Among right answers, from base to rl, 50% of the variety went (different_pairs_correct "
+        "0.80 to 0.40): sft 25%, dpo 75%, rl 0%?.",
+        "Of all samples, from base to rl, 26% of the variety went (different_pairs 0.80 to 0.60): "
+        "sft 146%, dpo 2%?, rl -49%.",
+    ]
+    nothing = command.verdict("base", [], change("rl", 0.8, 0.0, 0.0))
+    assert all("no variety was lost that these prompts show" in s for s in nothing)
 
 
 REFUSED = {
@@ -145,3 +148,27 @@ def test_a_model_that_is_not_there(tmp_path, lineage, capsys):
     words = ["trace", lineage["base"], f"gone={tmp_path / 'gone'}", "--prompts", "1"]
     assert main([*words, "--samples", "2", "--output-dir", str(tmp_path)]) == 2
     assert "divreg trace cannot load" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_losses_of_a_lineage_are_where_its_recipe_put_them(repo, tmp_path):
+    """Base, SFT, DPO and GRPO from committed recipes; the losses among right answers are known."""
+    words = [sys.executable, "recipes/expressions/lineage.py", "--output-dir", str(tmp_path)]
+    done = subprocess.run(words, cwd=repo, capture_output=True, text=True, check=True)
+    traced = done.stdout.strip().splitlines()[-1].split()
+    assert main(traced[1:]) == 0
+    found = json.loads((tmp_path / "trace" / "trace.json").read_text())
+    right = {
+        name: stage["numbers"]["different_pairs_correct"]["estimate"]
+        for name, stage in found["stages"].items()
+    }
+    assert right["base"] > 0.85
+    assert right["sft"] == pytest.approx(2 / 3, abs=0.03), "three answers, equally often"
+    assert right["dpo"] < 0.05, "one of the three"
+    assert right["grpo"] < 0.05
+    sft, dpo, grpo = (
+        step["differences"]["different_pairs_correct"]["estimate"]
+        for step in found["against_the_stage_before"]
+    )
+    assert dpo < sft < -0.1
+    assert abs(grpo) < 0.05
