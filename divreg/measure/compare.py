@@ -121,8 +121,9 @@ def _refuse_unlike(found: dict[str, Measurement]) -> None:
 
 
 def _values(measured: Measurement, name: str) -> str:
-    """Return what a set says about a setting, in one order."""
-    return ", ".join(sorted(map(str, measured.facts["settings"].get(name, ["nothing"]))))
+    """Return what a set says about a setting, in one order; 1 and 1.0 are one value."""
+    values = measured.facts["settings"].get(name, ["nothing"])
+    return ", ".join(sorted(str(float(x)) if isinstance(x, int) else str(x) for x in values))
 
 
 def compare(found: dict[str, Measurement], name: str, seed: int) -> Change:
@@ -147,17 +148,20 @@ def compare(found: dict[str, Measurement], name: str, seed: int) -> Change:
     pairs = [(base[prompt].numbers, other[prompt].numbers) for prompt in both]
     names = [number.name for number in found[first].numbers if number in found[name].numbers]
     differences = {
-        n: difference_interval([b[n] for _, b in pairs], [a[n] for a, _ in pairs], seed=seed)
+        n: difference_interval(
+            [b.get(n) for _, b in pairs], [a.get(n) for a, _ in pairs], seed=seed
+        )
         for n in names
     }
     parts = {}
     for every, right in SPLIT:
         if every in names and right in names:
-            old = [(a[every], a[right]) for a, _ in pairs]
-            new = [(b[every], b[right]) for _, b in pairs]
+            old = [(a.get(every), a.get(right)) for a, _ in pairs]
+            new = [(b.get(every), b.get(right)) for _, b in pairs]
             parts[every] = decomposition_intervals(old, new, seed=seed)._asdict()
     before = {
-        n: _mean([a[n] for a, b in pairs if a[n] is not None and b[n] is not None]) for n in names
+        n: _mean([a[n] for a, b in pairs if a.get(n) is not None and b.get(n) is not None])
+        for n in names
     }
     return Change(name, len(both), before, differences, parts)
 
@@ -167,14 +171,16 @@ def verdict(change: Change, k: int) -> list[str]:
     lead = "cosine_diversity" if "cosine_diversity" in change.differences else "different_pairs"
     x, before = change.differences[lead], change.before[lead]
     numbers = f"{lead} {x.estimate:+.3f}, {x.low:+.3f} to {x.high:+.3f}"
-    if math.isnan(x.low) or x.low <= 0 <= x.high:
+    if x.prompts < 2:
+        return [f"{change.name}: {x.prompts} prompt in both is too few to say anything."]
+    if x.low <= 0 <= x.high:
         said = [f"{change.name}: {x.prompts:,} prompts show no change of variety ({numbers})."]
     else:
         words = "more" if x.estimate > 0 else "less"
         share = f"{abs(x.estimate) / before:.0%} {words}" if before > 0 else words
         said = [f"{change.name}: {share} variety ({numbers}), over {x.prompts:,} prompts."]
     parts = change.parts.get(lead)
-    if parts and parts["total"].low > 0:
+    if x.high < 0 and parts and parts["total"].low > 0:
         genuine, narrowed, pairs = (
             parts["genuine_frac"], parts["residual"], parts["total"].prompts
         )  # fmt: skip
@@ -216,8 +222,10 @@ def _show(console: Console, found: dict[str, Measurement], changes: Sequence[Cha
     console.print(f"\nk = {k}. The same: {base.facts['classes']}.", markup=False)
     for name, measured in found.items():
         facts = measured.facts
+        pairs = {change.name: change.pairs for change in changes}.get(name, facts["prompt_count"])
+        shared = f"; {pairs:,} prompts are in {first} too" if pairs < facts["prompt_count"] else ""
         console.print(
-            f"{name}: {facts['prompt_count']:,} prompts, {facts['samples']:,} samples.",
+            f"{name}: {facts['prompt_count']:,} prompts, {facts['samples']:,} samples{shared}.",
             markup=False,
         )
         for sentence in page.left_out(facts, measured.problems):
@@ -229,11 +237,14 @@ def _show(console: Console, found: dict[str, Measurement], changes: Sequence[Cha
         table.add_column(f"{escape(change.name)} - {escape(first)}", justify="right", no_wrap=True)
     table.add_column("", style="dim", no_wrap=True)
     table.add_column("", style="dim")
+    # With one other set, over the prompts of both: then the two columns add up.
+    before = {n: x.estimate for n, x in base.sets[0].numbers.items()}
+    before |= changes[0].before if len(changes) == 1 else {}
     for number in base.numbers:
         cells = [cell(change.differences.get(number.name)) for change in changes]
         table.add_row(
             number.name.replace("_at_k", f"_at_{k}"),
-            f"{base.sets[0].numbers[number.name].estimate:.2f}",  # of all its prompts
+            f"{before[number.name]:.2f}",
             *cells,
             page.HIGHER[number.higher],
             number.unit,
@@ -274,6 +285,7 @@ def _write(path: Path, found: dict[str, Measurement], changes: Sequence[Change])
             {
                 "name": change.name,
                 "prompts": change.pairs,
+                "before": {n: None if math.isnan(x) else x for n, x in change.before.items()},
                 "differences": {n: page.finite(x) for n, x in change.differences.items()},
                 "parts": {
                     n: {k: page.finite(x) if isinstance(x, Interval) else x for k, x in p.items()}

@@ -13,7 +13,7 @@ from typing import Any
 
 from divreg.plain_trl import text_of
 
-PROMPTS = ("prompt", "question", "input", "instruction")
+PROMPTS = ("prompt", "question", "instruction", "input")
 ONE = ("completion", "response", "output", "generation")
 MANY = ("completions", "responses", "outputs", "generations")
 ENDINGS = (".jsonl", ".parquet")
@@ -103,7 +103,13 @@ def read(files: Sequence[Path], problems: Problems) -> Iterator[Sample]:
     """
     for path in files:
         rows = _parquet(path) if path.suffix == ".parquet" else _lines(path, problems)
+        kept = None
         for place, row in rows:
+            if isinstance(row, dict) and "resps" in row and row.get("filter") is not None:
+                kept = kept or row["filter"]
+                if row["filter"] != kept:  # lm_eval writes each document once for every filter
+                    problems.add(f"of another filter than {kept!r}, with the same samples", place)
+                    continue
             try:
                 yield from samples(row)
             except ValueError as error:
@@ -124,6 +130,8 @@ def samples(row: Any) -> list[Sample]:
     if "resps" in row:
         return _harness(row)
     prompt = next((row[name] for name in PROMPTS if row.get(name) is not None), None)
+    if prompt is not None and prompt is row.get("instruction") and row.get("input"):
+        prompt = f"{_text(prompt, 'prompt')}\n\n{_text(row['input'], 'prompt')}"
     if prompt is None:
         raise ValueError(f"without a prompt (known: {', '.join(PROMPTS)})")
     for name in ONE:
@@ -162,6 +170,8 @@ def _harness(row: Mapping[str, Any]) -> list[Sample]:
         raise ValueError("of lm_eval without arguments or resps") from None
     texts = texts if isinstance(texts, list) else [texts]
     rest = {k: v for k, v in row.items() if isinstance(v, str | int | float | bool)}
+    if len(texts) > 1:
+        rest.pop("exact_match", None)  # of the document, not of each repeat
     return _several(_text(prompt, "prompt"), texts, rest)
 
 
@@ -177,11 +187,11 @@ def _is_texts(value: Any) -> bool:
 def _text(value: Any, what: str) -> str:
     if not isinstance(value, str | list | dict):
         raise ValueError(f"with a {what} that is no text")
-    return text_of(value)
+    return text_of(value).encode("utf-8", "replace").decode("utf-8")  # no half of a pair
 
 
 def _lines(path: Path, problems: Problems) -> Iterator[tuple[str, Any]]:
-    with path.open(encoding="utf-8", errors="replace") as file:
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue

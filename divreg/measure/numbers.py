@@ -42,6 +42,12 @@ class Seen:
     correct: Sequence[bool] | None = None
     embedding: np.ndarray | None = None
 
+    def head(self) -> "Seen":
+        """Return the first k samples."""
+        correct = None if self.correct is None else self.correct[: self.k]
+        embedding = None if self.embedding is None else self.embedding[: self.k]
+        return Seen(self.texts[: self.k], self.classes[: self.k], self.k, correct, embedding)
+
     @property
     def right(self) -> Sequence[bool]:
         """Which are right, for numbers that need it."""
@@ -72,6 +78,7 @@ class Number:
         unit: What it counts, or what it is a share of.
         higher: What a higher value means.
         least: Samples from which on it says anything.
+        first: Whether it depends on how many samples there are: the first k are read then.
     """
 
     name: str
@@ -80,13 +87,14 @@ class Number:
     unit: str
     higher: Literal["more variety", "less variety", "better answers"]
     least: int = 2
+    first: bool = False
 
     def value(self, seen: Seen) -> float | None:
         """Return the number of a prompt; None where its samples are too few, or it has none."""
-        least = seen.k if self.name.endswith("_at_k") else self.least
+        least = seen.k if self.first or self.name.endswith("_at_k") else self.least
         if len(seen.texts) < least:
             return None
-        value = float(self.of(seen))
+        value = float(self.of(seen.head() if self.first else seen))
         return value if np.isfinite(value) else None
 
 
@@ -110,31 +118,31 @@ NUMBERS = (
     ),
     Number(
         "class_entropy", lambda s: answer_entropy.answer_entropy_mm_nats(s.classes),
-        "texts", "nats, Miller-Madow", "more variety",
+        "texts", "nats, Miller-Madow", "more variety", first=True,
     ),
     Number(
         "coverage", lambda s: richness.coverage_frac(s.classes),
-        "texts", "share of it seen, Good-Turing", "less variety",
+        "texts", "share of it seen, Good-Turing", "less variety", first=True,
     ),
     Number(
         "distinct_2", lambda s: ngrams.distinct_n_plain(s.texts, 2),
-        "texts", "share of word pairs", "more variety",
+        "texts", "share of word pairs", "more variety", first=True,
     ),
     Number(
         "ead", lambda s: ead.ead(s.texts, VOCABULARY),
-        "texts", "distinct n-grams over expected", "more variety",
+        "texts", "distinct n-grams over expected", "more variety", first=True,
     ),
     Number(
         "self_bleu", lambda s: bleu.self_bleu(s.texts),
-        "texts", "BLEU-4 with the others", "less variety",
+        "texts", "BLEU-4 with the others", "less variety", first=True,
     ),
     Number(
         "compression", lambda s: compression.compression_ratio(s.texts),
-        "texts", "bytes over compressed ones", "less variety",
+        "texts", "bytes over compressed ones", "less variety", first=True,
     ),
     Number(
         "duplicates", lambda s: duplicates.duplicate_frac(s.texts),
-        "texts", "share of samples", "less variety",
+        "texts", "share of samples", "less variety", first=True,
     ),
     Number(
         "cosine_diversity", lambda s: cosine.cosine_diversity(s.vectors),
@@ -142,7 +150,7 @@ NUMBERS = (
     ),
     Number(
         "vendi", lambda s: _vendi(s.vectors),
-        "embedding", "effective number of samples", "more variety",
+        "embedding", "effective number of samples", "more variety", first=True,
     ),
     Number(
         "pass_at_1", lambda s: pass_at_k.pass_at_k(len(s.right), sum(s.right), 1),
@@ -166,10 +174,5 @@ NUMBERS = (
         "cosine_diversity_correct",
         lambda s: np.nan if (v := s.right_vectors) is None else cosine.cosine_diversity(v),
         "both", "1 - mean cosine of right ones", "more variety",
-    ),
-    Number(
-        "vendi_correct",
-        lambda s: np.nan if (v := s.right_vectors) is None else _vendi(v),
-        "both", "effective number of right ones", "more variety",
     ),
 )  # fmt: skip

@@ -35,7 +35,10 @@ def show(console: Console, found: Measurement, worst: int) -> None:
         console.print(f"Embedded by {facts['encoder']['model']}, {facts['encoder']['truncate']}-"
                       f"truncated to {facts['encoder']['max_tokens']} tokens.")  # fmt: skip
     if settings := facts["settings"]:
-        said = "; ".join(f"{name} {', '.join(map(str, x))}" for name, x in settings.items())
+        said = "; ".join(
+            f"{name} {', '.join(map(str, x))}{' and others' if len(x) >= 8 else ''}"
+            for name, x in settings.items()
+        )
         console.print(f"Sampled with {said}.", markup=False)
     for sentence in left_out(facts, found.problems):
         console.print(sentence, style="yellow", markup=False)
@@ -99,6 +102,12 @@ def left_out(facts: Mapping[str, Any], problems: Problems) -> list[str]:
     if few := facts["prompts_below_k"]:
         prompts = "1 prompt has" if few == 1 else f"{few:,} prompts have"
         found.append(f"{prompts} fewer than {facts['k']} samples: not in the rows at k.")
+    if unjudged := facts["prompts_unjudged"]:
+        prompts = "1 prompt has" if unjudged == 1 else f"{unjudged:,} prompts have"
+        found.append(f"{prompts} samples that nobody judges: not in the rows of right answers.")
+    if cut := facts["cut_in_reasoning"]:
+        ends = "sample ends" if cut == 1 else "samples end"
+        found.append(f"{cut:,} {ends} inside reasoning: what came before it is counted.")
     return found
 
 

@@ -21,6 +21,9 @@ SETTINGS = ("model", "temperature", "top_p", "top_k", "min_p", "max_tokens", "se
 _SHOWN = 200  # characters of a sample that a reader is shown
 _AT_A_TIME = 64  # prompts whose texts are embedded together
 _TAGS = re.compile(r"<think>.*?</think>\s*", re.DOTALL)
+_UNCLOSED = "<think>"
+_LONG = 200  # characters of a column that nobody asked for; longer ones are not held in memory
+_VALUES = 8  # of a setting that are told
 _CLOSING = re.compile(r"^.*</think>\s*", re.DOTALL)
 _RIGHT = ("correct", "exact_match")  # columns that say it, where nothing was asked for
 
@@ -76,12 +79,12 @@ def measure(path: Path, options: Options) -> Measurement:
     files, rule = generations.files_of(path), correctness(options.correct)
     problems = generations.Problems()
     found = generations.read(files, problems)
-    with groups.Groups(_counted(found), lambda s: _set(s, options.by)) as together:
+    with groups.Groups(_counted(found, _read(options)), lambda s: _set(s, options.by)) as together:
         if not together.count:
             said = " ".join([f"divreg found no generations in {path}.", *problems.sentences()])
             raise ValueError(f'{said} Rows need {{"prompt": .., "completion": ..}}.')
         k = options.k or _usual(together, path)
-        numbers, sets, settings = _measure(together, k, rule, options)
+        numbers, sets, said = _measure(together, k, rule, options)
     facts = {
         "path": str(path),
         "prompt_count": sum(len(s.prompts) for s in sets),
@@ -92,7 +95,9 @@ def measure(path: Path, options: Options) -> Measurement:
         "reasoning": "kept" if options.keep_reasoning else "removed",
         "classes": options.classes or "text: equal up to 64 characters, else 3-gram overlap >= 0.5",
         "encoder": None if options.encoder is None else options.encoder.facts,
-        "settings": settings,
+        "cut_in_reasoning": said.cut,
+        "prompts_unjudged": said.unjudged,
+        "settings": said.settings,
         "intervals": f"95 %, bootstrap over prompts, seed {options.seed}",
     }
     return Measurement(facts, numbers, sets, problems)
@@ -101,10 +106,12 @@ def measure(path: Path, options: Options) -> Measurement:
 def without_reasoning(text: str) -> str:
     """Return a text without its reasoning: the block, or all before a closing tag that is alone.
 
+    Reasoning that was cut off before its end leaves what came before it.
+
     >>> without_reasoning("<think>2 and 2</think>4"), without_reasoning("so</think>4")
     ('4', '4')
     """
-    return _CLOSING.sub("", _TAGS.sub("", text))
+    return _CLOSING.sub("", _TAGS.sub("", text)).partition(_UNCLOSED)[0]
 
 
 Rule = Callable[[Mapping[str, Any]], bool | None]
@@ -148,14 +155,43 @@ def _said(fields: Mapping[str, Any]) -> bool | None:
     return None
 
 
-def _counted(samples: Iterable[generations.Sample]) -> Iterator[generations.Sample]:
-    """Show how far the reading has come."""
+@dataclass
+class Said:
+    """What was met on the way.
+
+    Attributes:
+        settings: How rows say that they were sampled.
+        cut: Samples that end inside their reasoning.
+        unjudged: Prompts with a sample that nobody says to be right or wrong, if any prompt has
+            none such.
+    """
+
+    settings: dict[str, list[Any]]
+    cut: int = 0
+    unjudged: int = 0
+
+
+def _read(options: Options) -> frozenset[str]:
+    """Return the columns whose values are read."""
+    column = (options.correct or "").partition(">=")[0].strip()
+    asked = {options.by, options.classes, column} - {None, ""}
+    return frozenset({*SETTINGS, *_RIGHT, *map(str, asked)})
+
+
+def _counted(
+    samples: Iterable[generations.Sample], read: frozenset[str]
+) -> Iterator[generations.Sample]:
+    """Show how far the reading has come, and let go of large columns that nobody reads."""
     with _progress() as progress:
         task = progress.add_task("Reading", total=None)
         for i, sample in enumerate(samples):
             if i % 1000 == 0:
                 progress.update(task, completed=i)
-            yield sample
+            light = {
+                name: value if name in read or len(str(value)) <= _LONG else None
+                for name, value in sample.fields.items()
+            }
+            yield generations.Sample(sample.prompt, sample.text, light)
 
 
 def _progress() -> Progress:
@@ -190,20 +226,20 @@ def _usual(together: groups.Groups, path: Path) -> int:
 
 def _measure(
     together: groups.Groups, k: int, rule: Rule, options: Options
-) -> tuple[list[Number], list[Set], dict[str, list[Any]]]:
-    """Return the numbers that there are, all sets with all prompts, and how they were sampled.
+) -> tuple[list[Number], list[Set], Said]:
+    """Return the numbers that there are, all sets with all prompts, and what was met.
 
     Raises:
         ValueError: If correctness was asked for and a prompt has none.
     """
-    judged = True
     found: dict[str, list[Measured]] = {}
-    settings: dict[str, list[Any]] = {}
+    said = Said({})
+    judged = 0
     with _progress() as progress:
         task = progress.add_task("Measuring", total=sum(together.sizes.values()))
         groups_ = iter(together)
         while some := list(islice(groups_, _AT_A_TIME)):
-            for group, seen in zip(some, _seen(some, k, rule, options), strict=True):
+            for group, seen in zip(some, _seen(some, k, rule, options, said), strict=True):
                 fields = group.samples[0].fields
                 if seen.correct is None and options.correct:
                     column = options.correct.partition(">=")[0].strip()
@@ -212,22 +248,27 @@ def _measure(
                         f"{group.samples[0].prompt[:60]!r} has no number there. "
                         f"{_known(column, fields)}"
                     )
-                judged = judged and seen.correct is not None
-                _note(settings, fields)
+                judged += seen.correct is not None
+                said.unjudged += seen.correct is None
+                for sample in group.samples:
+                    _note(said.settings, sample.fields)
                 found.setdefault(group.name, []).append(_one(group, seen))
             progress.advance(task, len(some))
-    names = available(correct=judged, embedding=options.encoder is not None)
-    every = [number.name for number in names]
-    sets = [summarise(name, prompts, every, options.seed) for name, prompts in found.items()]
-    return names, sorted(sets, key=lambda s: _natural(s.name)), settings
+    said.unjudged *= judged > 0
+    numbers = available(correct=judged > 0, embedding=options.encoder is not None)
+    names = [number.name for number in numbers]
+    sets = [summarise(name, prompts, names, options.seed) for name, prompts in found.items()]
+    return numbers, sorted(sets, key=lambda s: _natural(s.name)), said
 
 
 def _note(settings: dict[str, list[Any]], fields: Mapping[str, Any]) -> None:
     """Remember what a row says about how it was sampled."""
     for name in SETTINGS:
         value = fields.get(name)
-        if isinstance(value, str | int | float) and value not in settings.get(name, []):
-            settings.setdefault(name, []).append(value)
+        if isinstance(value, str | int | float):
+            known = settings.setdefault(name, [])
+            if len(known) < _VALUES and value not in known:  # 1 and 1.0 are one value
+                known.append(value)
 
 
 def _known(name: str, fields: Mapping[str, Any]) -> str:
@@ -237,16 +278,19 @@ def _known(name: str, fields: Mapping[str, Any]) -> str:
     return f"It has {', '.join(sorted(fields)) or 'no other column'}."
 
 
-def _seen(some: Sequence[groups.Group], k: int, rule: Rule, options: Options) -> list[Seen]:
+def _seen(
+    some: Sequence[groups.Group], k: int, rule: Rule, options: Options, said: Said
+) -> list[Seen]:
     texts = [
         [s.text if options.keep_reasoning else without_reasoning(s.text) for s in group.samples]
         for group in some
     ]
-    vectors = (
-        None
-        if options.encoder is None
-        else options.encoder([text for own in texts for text in own])
-    )
+    if not options.keep_reasoning:
+        whole = (_TAGS.sub("", sample.text) for group in some for sample in group.samples)
+        said.cut += sum(_UNCLOSED in _CLOSING.sub("", text) for text in whole)
+    vectors = None
+    if options.encoder is not None:
+        vectors = options.encoder([text for own in texts for text in own])
     seen, at = [], 0
     for group, own in zip(some, texts, strict=True):
         right = [rule(sample.fields) for sample in group.samples]

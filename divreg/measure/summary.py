@@ -63,7 +63,7 @@ def summarise(name: str, prompts: Sequence[Measured], names: Sequence[str], seed
         seed: Of the resampling.
     """
     prompts = sorted(prompts, key=lambda p: p.first)
-    columns = [floats("divreg measure", [p.numbers[n] for p in prompts]) for n in names]
+    columns = [floats("divreg measure", [p.numbers.get(n) for p in prompts]) for n in names]
     table = np.stack(columns, axis=1)
     means = resampled_means("divreg measure", table, DRAWS, seed)
     found = {}

@@ -16,7 +16,7 @@ from rich.table import Table
 from divreg.measure import page
 from divreg.measure.compare import Change, cell, compare
 from divreg.measure.run import Measurement, Options, measure
-from divreg.metrics.interval import Interval
+from divreg.metrics.interval import Interval, difference_interval
 
 LEADS = {"different_pairs_correct": "Among right answers", "different_pairs": "Of all samples"}
 SHOWN = ("pass_at_1", "distinct_correct_at_k", *LEADS, "class_entropy")
@@ -58,6 +58,10 @@ def main(chosen: argparse.Namespace) -> int:
         value = getattr(chosen, name)
         if value is not None and value < (2 if name == "samples" else 1):
             raise ValueError(f"divreg trace --{name} is too small; got {value}. Use --{name} 32.")
+    if chosen.k is not None and not 2 <= chosen.k <= chosen.samples:
+        raise ValueError(
+            f"divreg trace --k needs 2 to {chosen.samples}, the samples; got {chosen.k}. Use --k 8."
+        )
     output = chosen.output_dir or Path("runs") / "trace"
     try:
         files = _sampled(stages, chosen, output)
@@ -66,13 +70,13 @@ def main(chosen: argparse.Namespace) -> int:
         return 130
     how = Options(k=chosen.k, classes="class", seed=chosen.seed)
     found = {name: measure(path, how) for name, path in files.items()}
-    first, names = next(iter(found)), list(found)
+    names = list(found)
     total = [compare(found, name, chosen.seed) for name in names[1:]]
     steps = [
         compare({a: found[a], b: found[b]}, b, chosen.seed) for a, b in itertools.pairwise(names)
     ]
     _show(console, found, steps)
-    for sentence in verdict(first, steps, total[-1]):
+    for sentence in verdict(found, chosen.seed):
         console.print(sentence, markup=False)
     path = output / "trace.json"
     _write(path, chosen, stages, found, steps, total)
@@ -82,7 +86,17 @@ def main(chosen: argparse.Namespace) -> int:
 
 def _stage(word: str) -> tuple[str, str]:
     name, equals, model = word.partition("=")
-    return (name, model) if equals else (Path(word).name, word)
+    if not equals or Path(word).exists():
+        return Path(word).name, word
+    if Path(name).name != name:
+        raise ValueError(f"divreg trace needs a name without '/'; got {name!r}. Write rl=FOLDER.")
+    return name, model
+
+
+def _contents(model: str) -> list[Any]:
+    """Return what changes when a folder's weights do; nothing for a name on the hub."""
+    files = sorted(Path(model).glob("*.safetensors")) + sorted(Path(model).glob("*.bin"))
+    return [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files]
 
 
 def _sampled(
@@ -105,7 +119,11 @@ def _sampled(
         for name, model in stages.items():
             bar = progress.add_task(escape(name), total=len(rows))
             # What was drawn in another way lies in another file.
-            how = (model, task.name, chosen.split, len(rows), chosen.samples, chosen.seed)
+            asked = [row["prompt"] for row in rows]
+            how = (
+                *(model, _contents(model), task.name, chosen.split, asked, task.max_tokens),
+                *(chosen.samples, chosen.seed),
+            )
             digest = hashlib.sha256(json.dumps(how).encode()).hexdigest()[:8]
             files[name] = folder / f"{name}-{digest}.jsonl"
             sample_stage(
@@ -115,29 +133,52 @@ def _sampled(
     return files
 
 
-def verdict(first: str, steps: Sequence[Change], whole: Change) -> list[str]:
+def verdict(found: Mapping[str, Measurement], seed: int) -> list[str]:
     """Return where the variety went, in sentences: among right answers, and of all samples.
 
+    Every share is over the same prompts, those that have the number at all stages: then the stages
+    add up to the whole.
+
     Args:
-        first: Name of the first stage.
-        steps: Each stage against the one before.
-        whole: The last stage against the first.
+        found: What was measured of every stage, in order.
+        seed: Of the intervals.
     """
     said = []
+    first, *_, last = found
     for lead, words in LEADS.items():
-        total, before = whole.differences[lead], whole.before[lead]
-        way = f"{words}, from {first} to {whole.name}"
-        if total.prompts < 2:
-            said.append(f"{way}: too few prompts have two right answers in both to say.")
+        values = _everywhere(found, lead)
+        way = f"{words}, from {first} to {last}"
+        prompts = len(values[first])
+        if prompts < 2:
+            what = "two right answers" if lead.endswith("correct") else "two samples"
+            said.append(f"{way}: too few prompts ({prompts}) have {what} at every stage to say.")
             continue
-        numbers = f"({lead} {before:.2f} to {before + total.estimate:.2f})"
+        total = difference_interval(values[last], values[first], seed=seed)
+        before = sum(values[first]) / prompts
+        numbers = f"{lead} {before:.2f} to {before + total.estimate:.2f}, {prompts} prompts"
         if not total.high < 0:
-            said.append(f"{way}, no variety was lost that these prompts show {numbers}.")
+            said.append(f"{way}, no variety was lost that these prompts show ({numbers}).")
             continue
-        shares = [_share(step.name, step.differences[lead], total.estimate) for step in steps]
-        gone = f"{-total.estimate / before:.0%} of the variety went {numbers}"
+        shares = [
+            _share(b, difference_interval(values[b], values[a], seed=seed), total.estimate)
+            for a, b in itertools.pairwise(found)
+        ]
+        gone = f"{-total.estimate / before:.0%} of the variety went ({numbers})"
         said.append(f"{way}, {gone}: {', '.join(shares)}.")
     return said
+
+
+def _everywhere(found: Mapping[str, Measurement], number: str) -> dict[str, list[float]]:
+    """Return a number of the prompts that have it at all stages, by stage."""
+    tables = [
+        {p.prompt: p.numbers.get(number) for s in measured.sets for p in s.prompts}
+        for measured in found.values()
+    ]
+    prompts = [p for p in tables[0] if all(table.get(p) is not None for table in tables)]
+    return {
+        name: [float(table[p]) for p in prompts]  # pyright: ignore[reportArgumentType]
+        for name, table in zip(found, tables, strict=True)
+    }
 
 
 def _share(name: str, x: Interval, total: float) -> str:
@@ -150,7 +191,8 @@ def _show(console: Console, found: Mapping[str, Measurement], steps: Sequence[Ch
     base = next(iter(found.values()))
     k = base.facts["k"]
     console.print(
-        f"\n{base.facts['prompt_count']:,} prompts, {k} samples each, temperature 1. "
+        f"\n{base.facts['prompt_count']:,} prompts, {base.facts['samples_per_prompt'][-1]} samples "
+        f"each, temperature 1. "
         f"Change: against the stage before, paired by prompt, ± half of the 95 % interval."
     )
     table = Table(box=None, pad_edge=False)

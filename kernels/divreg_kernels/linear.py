@@ -89,7 +89,7 @@ def linear_token_stats(
             which on a GPU waits for it.
         tp_group: Ranks that hold the rows of ``weight`` (and ``bias``) between them. All of them
             call, with the same rows, and get the same statistics; gradients of these have to be the
-            same too. One gather of five numbers a row forward, one sum of ``hidden``'s gradient.
+            same too. One gather of some numbers a row forward, one sum of ``hidden``'s gradient.
         vocab_start: The first token whose row this rank holds; rank times ``len(weight)`` where
             None, which is right where all hold as many.
         backend: ``auto``, ``triton`` or ``torch``; see :func:`divreg_kernels.last_backend`.
@@ -153,13 +153,14 @@ def _reference(
             f"{tuple(hidden.shape)} and {tuple(head.shape)}."
         )
     flat = hidden.detach().reshape(-1, hidden.shape[-1]).contiguous()
-    flat, head, bias = autocast(flat, head.detach(), bias[0].detach() if bias else None)
+    offset = bias[0].detach() if bias and bias[0] is not None else None
+    flat, head, offset = autocast(flat, head.detach(), offset)
     if flat.dtype != head.dtype:
         raise ValueError(
             f"ref needs one dtype; hidden states have {flat.dtype}, the head {head.dtype}. "
             f"Cast one, or use autocast."
         )
-    return flat, head, bias
+    return flat, head, offset
 
 
 @library.custom_op("divreg_kernels::linear_token_stats", mutates_args=())
@@ -193,6 +194,10 @@ def _linear_token_stats(
     ref_tiles = None
     if ref_hidden is not None and ref_weight is not None:
         ref_tiles = _Tiles(ref_hidden, ref_weight, ref_bias, cut, tiles.dtype)
+    threshold = None
+    if rank:  # of all rows at once: ranks with other shards cut them in another way
+        chosen = _chosen(hidden, weight, bias, targets, transform, tiles.dtype)
+        threshold = ranks.largest(chosen, group)
     states = []
     for rows in cut.row_blocks():
         part = transform.rows(rows)
@@ -200,16 +205,19 @@ def _linear_token_stats(
             rows.stop - rows.start, part.scale, moments=moments, rank=rank, topk=topk,
             reference=ref_tiles is not None, device=hidden.device,
         )  # fmt: skip
-        if rank:
-            chosen = _chosen(hidden[rows], weight, bias, targets[rows], part)
-            state = replace(state, target=ranks.largest(chosen, group))
+        target = state.target
+        if threshold is not None:
+            state = replace(state, target=threshold[rows])
         for columns in cut.column_blocks():
             out = kept[rows, columns] if rows.stop <= cut.kept else None
+            tile = tiles.logits(rows, columns, out)
+            if threshold is not None:
+                target = torch.maximum(target, _found(tile, targets[rows] - columns.start, part))
             state = module.fold(
-                tiles.logits(rows, columns, out), targets[rows], columns.start, state, part,
+                tile, targets[rows], columns.start, state, part,
                 ref=None if ref_tiles is None else ref_tiles.logits(rows, columns),
             )  # fmt: skip
-        states.append(state)
+        states.append(state if threshold is None else replace(state, target=target))
     state = ranks.joined(State.stacked(states, transform.scale), group)
     of_reference = [state.max.new_empty(0), state.max.new_empty(0)]
     if state.reference is not None:
@@ -343,8 +351,20 @@ def view(buffer: Tensor, rows: int, columns: slice) -> Tensor:
     return buffer[: rows * width].view(rows, width)
 
 
+def _found(tile: Tensor, local: Tensor, transform: Transform) -> Tensor:
+    """Return the targets' logits as a tile has them, capped, -inf for those that it has not."""
+    here = (local >= 0) & (local < tile.shape[1])
+    logits = tile.gather(1, local.clamp(0, tile.shape[1] - 1).unsqueeze(1)).squeeze(1)
+    return torch.where(here, transform.capped(logits), -torch.inf)
+
+
 def _chosen(
-    hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, transform: Transform
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    targets: Tensor,
+    transform: Transform,
+    dtype: torch.dtype,
 ) -> Tensor:
     """Return the targets' logits, capped, -inf for those that are not here: ranks count from it."""
     here = (targets >= 0) & (targets < len(weight))
@@ -353,7 +373,7 @@ def _chosen(
     logits = torch.cat([(x.float() * weight[y].float()).sum(1) for x, y in few])
     if bias is not None:
         logits = logits + bias[at]
-    return torch.where(here, transform.capped(logits), -torch.inf)
+    return torch.where(here, transform.capped(logits.to(dtype)), -torch.inf)
 
 
 def _cut(

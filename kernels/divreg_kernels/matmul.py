@@ -95,7 +95,7 @@ def tiling(
     if (needs := bytes_of(rows, columns)) > budget:
         raise ValueError(
             f"workspace_mb={workspace_mb:g} holds no tile of {rows} x {columns} logits; it needs "
-            f"{needs / _MIB:.1f}. Use workspace_mb=512."
+            f"{needs / _MIB:.3g}. Use workspace_mb=512."
         )
     if keep != "auto":
         return Tiling(n, v, rows, columns, n if keep == "True" else 0)

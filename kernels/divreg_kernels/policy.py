@@ -124,7 +124,7 @@ def linear_policy_loss(
     keep = is_token(targets, mask)
     of_token = LOSSES[loss]() if isinstance(loss, str) else loss
     share = keep.float() if weights is None else keep * weights.float()
-    share = share / (keep.sum() if normalizer is None else normalizer)
+    share = share / (keep.sum().clamp(min=1) if normalizer is None else normalizer)
 
     if targets.numel() == 0:
         none = hidden.float().sum(-1) + 0 * weight.float().sum()
@@ -172,7 +172,8 @@ class _PolicyLoss(torch.autograd.Function):
         module = backends.choose(backend, hidden.device)
         n, v = len(hidden), len(weight)
         dtype = hidden.dtype if native(hidden.dtype, hidden.device) else torch.float32
-        rows_at_once = _rows(n, v, dtype, workspace_mb)
+        # All ranks go through the same blocks: each of them ends in a gather.
+        rows_at_once = ranks.smallest(_rows(n, v, dtype, workspace_mb), group, hidden.device)
         logits = hidden.new_empty((rows_at_once, v), dtype=torch.float32)
         slopes = hidden.new_empty((rows_at_once, v), dtype=dtype)
         # Summed over ranks in fp32, where there are some.

@@ -39,6 +39,15 @@ def summed(x: Tensor, group: str) -> Tensor:
     return x
 
 
+def smallest(x: int, group: str, device: torch.device) -> int:
+    """Return the smallest of what all ranks have."""
+    if not group:
+        return x
+    found = torch.tensor(x, device=device)
+    dist.all_reduce(found, dist.ReduceOp.MIN, group=_groups[group])
+    return int(found)
+
+
 def largest(x: Tensor, group: str) -> Tensor:
     """Take the largest of what all ranks have, in place."""
     if group:

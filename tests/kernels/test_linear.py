@@ -108,6 +108,18 @@ def test_ranks_and_the_most_likely_tokens(head, close):
     torch.testing.assert_close(everything, (targets != -100).float())
 
 
+@pytest.mark.parametrize("stored", ["fp32", "bf16", "fp16"])
+def test_asking_for_ranks_changes_nothing_else(head, stored):
+    (h, w, _), _, mask = head
+    likely = (h.float() @ w.float().T).argmax(-1)  # where rounding up would make logp positive
+    settings = {"mask": mask, "logits_dtype": stored, "workspace_mb": 0.4}
+    plain = linear_token_stats(h, w, likely, **settings)
+    ranked = linear_token_stats(h, w, likely, stats=["logp", "rank"], **settings)
+    assert torch.equal(ranked.logp, plain.logp)
+    assert (plain.logp <= 1e-6).all()
+    assert (ranked.rank <= 3).all()
+
+
 @pytest.mark.parametrize("stored", ["bf16", "fp16"])
 def test_logits_of_16_bits_are_rounded_and_nothing_else(head, close, stored):
     parts, targets, _ = head
@@ -280,6 +292,19 @@ def test_a_masked_row_of_nan_changes_no_gradient(seed):
         found.append((leaf.grad, weight.grad))
     for zero, nan in zip(*found, strict=True):
         assert torch.equal(zero, nan)
+
+
+def test_a_batch_without_any_token_costs_nothing(seed):
+    h, w, targets = torch.randn(3, 8, requires_grad=True), torch.randn(99, 8), torch.arange(3)
+    nobody = torch.zeros(3, dtype=torch.bool)
+    loss, _ = linear_policy_loss(h, w, targets, torch.ones(3), mask=nobody)
+    loss.backward()
+    assert float(loss.detach()) == float(h.grad.abs().sum()) == 0
+
+
+def test_a_reference_whose_bias_is_none(seed):
+    h, w, targets = torch.randn(3, 8), torch.randn(99, 8), torch.arange(3)
+    assert linear_token_stats(h, w, targets, ref=(h, w, None)).ref_kl.max() < 1e-6
 
 
 def test_without_a_gradient_none_is_computed(seed):

@@ -52,9 +52,8 @@ def test_numbers_by_hand(write, measured):
     different = 1 - (4 * 3 + 2 * 1) / (8 * 7)
     assert p["different_pairs"] == pytest.approx(different)
     assert p["distinct_at_k"] == pytest.approx(1 + different)
-    assert p["coverage"] == pytest.approx(1 - 2 / 8)
-    assert p["duplicates"] == pytest.approx(4 / 8)
-    assert (q["distinct_at_k"], q["different_pairs"], q["duplicates"]) == (1, 0, 7 / 8)
+    assert (p["coverage"], p["duplicates"]) == (1, 1 / 2), "of the first two samples"
+    assert (q["distinct_at_k"], q["different_pairs"], q["duplicates"]) == (1, 0, 1 / 2)
     (only,) = found["sets"]
     assert only["numbers"]["different_pairs"]["estimate"] == pytest.approx(different / 2)
     assert only["numbers"]["different_pairs"]["prompts"] == 2
@@ -74,6 +73,40 @@ def test_right_answers(write, measured):
     assert p["distinct_correct_at_k"] == 3  # a, b and d
     assert p["different_pairs_correct"] == pytest.approx(5 / 6)
     assert "distinct_correct_at_8" in out
+
+
+def test_what_depends_on_the_number_of_samples_is_of_the_first_k(write, measured):
+    few, many = (measured(write(rows("p", VARIED * n)), "--k", "8")[1] for n in (1, 4))
+    for name in ("coverage", "class_entropy", "distinct_2", "ead", "self_bleu", "compression"):
+        assert few["prompts"][0][name] == many["prompts"][0][name], name
+    assert few["prompts"][0]["coverage"] == pytest.approx(1 - 2 / 8)
+
+
+def test_prompts_that_nobody_judges_are_said_and_left_out(write, measured):
+    table = rows("p", VARIED, correct=True) + rows("q", SAME, correct=None)
+    out, found = measured(write(table))
+    assert "1 prompt has samples that nobody judges: not in the rows of right answers." in out
+    (only,) = found["sets"]
+    assert only["numbers"]["pass_at_1"]["estimate"] == 1
+    assert only["numbers"]["pass_at_1"]["prompts"] == 1
+
+
+def test_reasoning_that_was_cut_off_is_said(write, measured):
+    texts = ["<think>a</think>4"] * 4 + [f"<think>{i} and" for i in range(4)]
+    out, found = measured(write(rows("p", texts)))
+    assert "4 samples end inside reasoning: what came before it is counted." in out
+    assert found["prompts"][0]["distinct_at_k"] == 2  # 4, and nothing
+
+
+def test_columns_that_nobody_reads_are_not_held(write, measured, monkeypatch):
+    held = []
+    kept = groups.Groups._spill
+    monkeypatch.setattr(
+        groups.Groups, "_spill", lambda self: (held.extend(self._held), kept(self))[1]
+    )
+    monkeypatch.setattr(groups.Groups.__init__, "__defaults__", (2000,))
+    measured(write(rows("p", VARIED, ids=list(range(500)), note="short")))
+    assert held[0][2].fields == {"ids": None, "note": "short"}
 
 
 def test_sets_side_by_side_in_their_natural_order(write, measured):
@@ -189,7 +222,8 @@ def test_reasoning_blocks():
         ("no tags", "no tags"),
         ("<think>a\nb</think>\n\nc <think>d</think>e", "c e"),
         ("a</think>b", "b"),
-        ("<think>never closed", "<think>never closed"),
+        ("before <think>never closed", "before "),
+        ("so</think>a <think>cut", "a "),
     ):
         assert run.without_reasoning(text) == left
 

@@ -82,7 +82,12 @@ def test_prompts_that_one_set_lacks_are_left_out_and_sizes_are_brought_together(
     out, found = compared(write("base", BASE), write("other", other))
     assert found["changes"][0]["prompts"] == 5
     assert {facts["k"] for facts in found["sets"].values()} == {4}
-    assert "base: 6 prompts, 24 samples." in out
+    assert "other: 6 prompts, 48 samples; 5 prompts are in base too." in out
+
+
+def test_one_shared_prompt_is_too_few(write, compared):
+    out, _ = compared(write("base", {"p": ["a", "b"]}), write("tuned", {"p": ["a", "a"]}))
+    assert "tuned: 1 prompt in both is too few to say anything." in out
 
 
 def test_no_change_is_called_none(write, compared):

@@ -42,6 +42,15 @@ SHAPES = {
         {**HARNESS, "arguments": [["Q: 2+2?", {}]], "resps": [["4"]]},
         [("Q: 2+2?", "4")],
     ),
+    "an instruction with an input": (
+        {"instruction": "Translate.", "input": "chat", "output": "cat"},
+        [("Translate.\n\nchat", "cat")],
+    ),
+    "an instruction without one": (
+        {"instruction": "Sing.", "input": "", "output": "la"},
+        [("Sing.", "la")],
+    ),
+    "half of a pair": ({"prompt": "a", "completion": "\ud83d"}, [("a", "?")]),
     "an empty completion": ({"prompt": "a", "completion": ""}, [("a", "")]),
 }
 
@@ -50,6 +59,21 @@ SHAPES = {
 def test_rows_of_every_shape(shape):
     row, expected = SHAPES[shape]
     assert [(s.prompt, s.text) for s in samples(row)] == expected
+
+
+def test_filters_of_lm_eval_are_one_row_and_its_metric_is_not_of_each_repeat(tmp_path):
+    path = tmp_path / "samples_x.jsonl"
+    filtered = [{**HARNESS, "filter": name} for name in ("strict", "flexible")]
+    path.write_text("\ufeff" + "".join(json.dumps(row) + "\n" for row in filtered))
+    problems = Problems()
+    found = list(read([path], problems))
+    assert [s.text for s in found] == ["four", "4"]
+    assert "exact_match" not in found[0].fields
+    assert problems.sentences() == [
+        "1 row of another filter than 'strict', with the same samples: samples_x.jsonl:2."
+    ]
+    (alone,) = samples({**HARNESS, "resps": [["4"]]})
+    assert alone.fields["exact_match"] == 1.0
 
 
 def test_columns_with_a_value_for_each_sample_are_dealt_out():

@@ -1,15 +1,18 @@
 """``divreg trace`` on tiny models: what it samples, resumes, and says."""
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
 from divreg.cli import main
-from divreg.measure.compare import Change
-from divreg.metrics.interval import Interval
+from divreg.measure.generations import Problems
+from divreg.measure.run import Measurement
+from divreg.measure.summary import Measured, Set
 from divreg.tasks import tiny
 from divreg.trace import command, sampling
 
@@ -37,7 +40,7 @@ def trace(lineage, tmp_path, capsys):
     def run(*words, stages=("base", "tuned"), output="out"):
         out = tmp_path / output
         fixed = ["--prompts", "10", "--samples", "4", "--output-dir", str(out)]
-        code = main(["trace", *(lineage[s] for s in stages), *fixed, *words])
+        code = main(["trace", *(lineage.get(s, s) for s in stages), *fixed, *words])
         found = out / "trace.json"
         printed = capsys.readouterr()
         return (
@@ -65,7 +68,7 @@ def test_samples_numbers_and_words(trace, tmp_path):
     assert base > 0.9 > tuned
     (step,) = found["against_the_stage_before"]
     assert step["differences"]["different_pairs"]["estimate"] == pytest.approx(tuned - base)
-    assert "Among right answers, from base to tuned: too few prompts" in out
+    assert "Among right answers, from base to tuned: too few prompts (0) have two right" in out
     assert "Of all samples, from base to tuned, " in out
     assert "10 prompts, 4 samples each, temperature 1." in out
 
@@ -106,26 +109,43 @@ def test_control_c_keeps_what_is_there(trace, monkeypatch):
     assert "Type the same command once more" in out
 
 
-def change(name, before, x, right):
-    both = {"different_pairs": x, "different_pairs_correct": right}
-    intervals = {n: Interval(v, v - 0.01, v + 0.01, 20, 0) for n, v in both.items()}
-    return Change(name, 20, dict.fromkeys(both, before), intervals, {})
-
-
-def test_the_verdict_says_where_it_went():
-    steps = [
-        change("sft", 0.8, -0.3, -0.1),
-        change("dpo", 0.5, -0.005, -0.3),
-        change("rl", 0.495, 0.1, 0.001),
+def stage(every, right):
+    """A stage with these values of the two numbers, a prompt each."""
+    prompts = [
+        Measured(i, "", f"p{i}", 4, {"different_pairs": a, "different_pairs_correct": c})
+        for i, (a, c) in enumerate(zip(every, right, strict=True))
     ]
-    assert command.verdict("base", steps, change("rl", 0.8, -0.205, -0.4)) == [
+    return Measurement({}, [], [Set("", prompts)], Problems())
+
+
+def test_the_verdict_is_over_the_prompts_that_all_stages_have():
+    """One prompt has no right answers at first; it would turn the shares around."""
+    found = {
+        "base": stage([1.0] * 4, [0.8, 0.8, 0.8, None]),
+        "sft": stage([0.8] * 4, [0.7, 0.7, 0.7, 0.0]),
+        "rl": stage([0.9] * 4, [0.4, 0.4, 0.4, 1.0]),
+    }
+    assert command.verdict(found, seed=0) == [
         "Among right answers, from base to rl, 50% of the variety went (different_pairs_correct "
-        "0.80 to 0.40): sft 25%, dpo 75%, rl 0%?.",
-        "Of all samples, from base to rl, 26% of the variety went (different_pairs 0.80 to 0.60): "
-        "sft 146%, dpo 2%?, rl -49%.",
+        "0.80 to 0.40, 3 prompts): sft 25%, rl 75%.",
+        "Of all samples, from base to rl, 10% of the variety went (different_pairs 1.00 to 0.90, "
+        "4 prompts): sft 200%, rl -100%.",
     ]
-    nothing = command.verdict("base", [], change("rl", 0.8, 0.0, 0.0))
-    assert all("no variety was lost that these prompts show" in s for s in nothing)
+
+
+def test_a_verdict_that_cannot_be_given_says_why():
+    found = {"base": stage([0.5] * 3, [0.8, None, None]), "rl": stage([0.5] * 3, [0.4, 0.4, None])}
+    right, every = command.verdict(found, seed=0)
+    assert right.endswith("too few prompts (1) have two right answers at every stage to say.")
+    assert every.endswith("that these prompts show (different_pairs 0.50 to 0.50, 3 prompts).")
+
+
+def test_other_weights_in_the_same_folder_are_sampled_anew(trace, lineage, tmp_path):
+    trace()
+    folder = Path(lineage["tuned"].partition("=")[2])
+    os.utime(folder / "model.safetensors", (1, 1))
+    trace()
+    assert len(list((tmp_path / "out" / "samples").iterdir())) == 3
 
 
 REFUSED = {
@@ -133,6 +153,8 @@ REFUSED = {
     "one name": (["base", "base"], [], "each with a name of its own"),
     "samples": (["base", "tuned"], ["--samples", "1"], "--samples is too small; got 1"),
     "task": (["base", "tuned"], ["--task", "expression"], "Did you mean 'expressions'?"),
+    "k": (["base", "tuned"], ["--k", "64"], "--k needs 2 to 4, the samples; got 64"),
+    "a name with a slash": (["base", "a/b=c"], [], "needs a name without '/'; got 'a/b'"),
 }
 
 
