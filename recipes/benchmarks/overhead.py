@@ -34,6 +34,7 @@ from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from divreg import CollapseMonitor, DiverseGRPOConfig, DiverseGRPOTrainer, methods, signals
+from divreg.encoders import SentenceEncoder
 from divreg.tasks import expressions, runs, tiny
 
 WARM_UP = 3  # the first steps of a trainer allocate memory and build caches
@@ -124,7 +125,7 @@ def trainer_of(arm: Arm, base: Path, folder: str, options: argparse.Namespace) -
         extra["interventions"] = arm.interventions
         extra["signals"] = {"answer": expressions.answer, "partition": signals.by_answer}
         if arm.encoder:
-            extra["signals"]["embedding"] = {"encoder": arm.encoder}
+            extra["signals"]["embedding"] = SentenceEncoder(arm.encoder)
     trainer: Any = (DiverseGRPOTrainer if diverse else GRPOTrainer)(
         model=model,
         reward_funcs=expressions.accuracy_reward,
