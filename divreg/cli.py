@@ -6,6 +6,8 @@ neither torch nor TRL. Exit codes: 0 done or healthy, 2 bad input, 3 collapsed o
 
 import argparse
 import difflib
+import functools
+import importlib
 import os
 import sys
 import time
@@ -20,6 +22,19 @@ _PACKAGES = (
     *("torch", "trl", "transformers", "accelerate", "datasets", "peft", "deepspeed", "vllm"),
     *("sentence-transformers", "triton", "numpy", "pyarrow"),
 )
+# Commands whose module has `add_arguments` and `main`, and is imported when one of them runs.
+_MODULES = {
+    "demo": ("divreg.demo", "Train a tiny model both ways and compare: a few minutes on a CPU."),
+    "report": ("divreg.report", "Explain one run, or compare two, in one HTML file."),
+    "measure": ("divreg.measure", "Count how different the completions in files are."),
+    "compare": (
+        "divreg.measure.compare",
+        "Compare generations of the same prompts, before and after.",
+    ),
+    "trace": ("divreg.trace", "Sample a lineage of checkpoints: where the variety went."),
+    "bench": ("divreg.bench", "Compare methods x seeds on one task: data and a Pareto page."),
+    "calibrate": ("divreg.calibrate", "Pick the threshold of the same from labelled pairs."),
+}
 COMMANDS = (
     *("demo", "grpo", "rloo", "report", "measure", "compare", "trace", "bench", "calibrate"),
     *("methods", "env"),
@@ -98,89 +113,23 @@ def _parser(command: str) -> argparse.ArgumentParser:
         added.set_defaults(run=run)
         return added
 
-    demo = add("demo", "Train a tiny model both ways and compare: a few minutes on a CPU.", _demo)
-    if command == "demo":
-        from divreg import demo as demo_module
-
-        demo_module.add_arguments(demo)
-    add("grpo", "Train with GRPO from a recipe; takes what `trl grpo` takes.", _unreachable)
-    add("rloo", "Train with RLOO from a recipe; takes what `trl rloo` takes.", _unreachable)
-    report = add("report", "Explain one run, or compare two, in one HTML file.", _report)
-    if command == "report":
-        from divreg import report as report_module
-
-        report_module.add_arguments(report)
-    measure = add("measure", "Count how different the completions in files are.", _measure)
-    if command == "measure":
-        from divreg import measure as measure_module
-
-        measure_module.add_arguments(measure)
-    compare = add("compare", "Compare generations of the same prompts, before and after.", _compare)
-    if command == "compare":
-        from divreg.measure import compare as compare_module
-
-        compare_module.add_arguments(compare)
-    trace = add("trace", "Sample a lineage of checkpoints: where the variety went.", _trace)
-    if command == "trace":
-        from divreg import trace as trace_module
-
-        trace_module.add_arguments(trace)
-    bench = add("bench", "Compare methods x seeds on one task: data and a Pareto page.", _bench)
-    if command == "bench":
-        from divreg import bench as bench_module
-
-        bench_module.add_arguments(bench)
-    calibrate = add("calibrate", "Pick the threshold of the same from labelled pairs.", _calibrate)
-    if command == "calibrate":
-        from divreg import calibrate as calibrate_module
-
-        calibrate_module.add_arguments(calibrate)
+    for name in COMMANDS:
+        if name in _MODULES:
+            home, text = _MODULES[name]
+            own = add(name, text, functools.partial(_run, home))
+            if name == command:
+                importlib.import_module(home).add_arguments(own)
+        elif name in ("grpo", "rloo"):
+            text = f"Train with {name.upper()} from a recipe; takes what `trl {name}` takes."
+            add(name, text, _unreachable)
     methods = add("methods", "List the methods with their hyper-parameters and sources.", _methods)
     methods.add_argument("--markdown", action="store_true", help="print the table of the README")
     add("env", "Print versions and devices, for a bug report.", _env)
     return parser
 
 
-def _demo(chosen: argparse.Namespace) -> int | None:
-    from divreg import demo
-
-    return demo.main(chosen)
-
-
-def _report(chosen: argparse.Namespace) -> int | None:
-    from divreg import report
-
-    return report.main(chosen)
-
-
-def _measure(chosen: argparse.Namespace) -> int | None:
-    from divreg import measure
-
-    return measure.main(chosen)
-
-
-def _compare(chosen: argparse.Namespace) -> int | None:
-    from divreg.measure import compare
-
-    return compare.main(chosen)
-
-
-def _trace(chosen: argparse.Namespace) -> int | None:
-    from divreg import trace
-
-    return trace.main(chosen)
-
-
-def _bench(chosen: argparse.Namespace) -> int | None:
-    from divreg import bench
-
-    return bench.main(chosen)
-
-
-def _calibrate(chosen: argparse.Namespace) -> int | None:
-    from divreg import calibrate
-
-    return calibrate.main(chosen)
+def _run(home: str, chosen: argparse.Namespace) -> int | None:
+    return importlib.import_module(home).main(chosen)
 
 
 def _unreachable(chosen: argparse.Namespace) -> NoReturn:

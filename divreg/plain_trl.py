@@ -187,18 +187,28 @@ def _correctness(
     return None, 1.0, why_not
 
 
-def _named(wanted: str, values: dict[str, set[float]]) -> tuple[str, float]:
-    match = _CONDITION.match(wanted)
+def condition(text: str) -> tuple[str, float] | None:
+    """Return column and bound of ``COLUMN>=X``; None for what is no such condition.
+
+    >>> condition("reward >= 0.5"), condition("reward>=much")
+    (('reward', 0.5), None)
+    """
+    match = _CONDITION.match(text)
     try:
         bound = float(match["bound"]) if match else math.nan
     except ValueError:
-        bound = math.nan
-    if match is None or math.isnan(bound):
+        return None
+    return None if match is None or math.isnan(bound) else (match["column"], bound)
+
+
+def _named(wanted: str, values: dict[str, set[float]]) -> tuple[str, float]:
+    found = condition(wanted)
+    if found is None:
         raise ValueError(
             f"--correct needs COLUMN>=X with a number X; got {wanted!r}. "
             'Type for example --correct "accuracy_reward>=1".'
         )
-    column = match["column"].removeprefix("reward/")
+    column, bound = found[0].removeprefix("reward/"), found[1]
     if column not in values:
         near = difflib.get_close_matches(column, values, n=1)
         hint = f"Did you mean {near[0]!r}?" if near else "Name one of those."

@@ -29,7 +29,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--encoder", metavar="NAME", help="sentence-transformers model or folder")
     parser.add_argument("--keep-reasoning", action="store_true", help="keep <think> blocks")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every number of a prompt")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers")
     parser.add_argument("--seed", type=int, default=0, help="of the intervals (0)")
 
 

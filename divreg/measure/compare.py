@@ -89,11 +89,15 @@ def main(chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _named(word: str) -> tuple[str, Path]:
+def split_name(word: str) -> tuple[str, str]:
+    """Return name and path of ``NAME=PATH``; no name for a path alone, or one that has an ``=``."""
     name, equals, path = word.partition("=")
-    if equals and not Path(word).exists():
-        return name, Path(path)
-    return Path(word).stem, Path(word)
+    return (name, path) if equals and not Path(word).exists() else ("", word)
+
+
+def _named(word: str) -> tuple[str, Path]:
+    name, path = split_name(word)
+    return name or Path(path).stem, Path(path)
 
 
 def _measured(named: Sequence[tuple[str, Path]], how: Options) -> dict[str, Measurement]:
@@ -286,11 +290,8 @@ def _write(path: Path, found: dict[str, Measurement], changes: Sequence[Change])
                 "name": change.name,
                 "prompts": change.pairs,
                 "before": {n: None if math.isnan(x) else x for n, x in change.before.items()},
-                "differences": {n: page.finite(x) for n, x in change.differences.items()},
-                "parts": {
-                    n: {k: page.finite(x) if isinstance(x, Interval) else x for k, x in p.items()}
-                    for n, p in change.parts.items()
-                },
+                "differences": page.finites(change.differences),
+                "parts": {n: page.finites(parts) for n, parts in change.parts.items()},
             }
             for change in changes
         ],

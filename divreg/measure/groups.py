@@ -3,7 +3,6 @@
 import hashlib
 import pickle
 import tempfile
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -14,9 +13,9 @@ from typing import IO
 from divreg.measure.generations import Sample
 
 MEMORY = 256 << 20  # characters that are held before anything goes to the disk
-_BUCKETS = 256
+_BUCKETS = 256  # one for each first byte of a hash
 _OVERHEAD = 300  # characters that a sample counts beside its own
-_Row = tuple[int, str, Sample]
+_Row = tuple[int, str, Sample, int]  # which of all, its set, itself, the file for it
 
 
 @dataclass
@@ -61,8 +60,9 @@ class Groups:
         for sample in samples:
             set_ = name(sample)
             key = f"{set_}\0{sample.prompt}".encode(errors="replace")
-            each[hashlib.blake2b(key, digest_size=8).digest()] += 1
-            self._held.append((self.count, set_, sample))
+            digest = hashlib.blake2b(key, digest_size=8).digest()
+            each[digest] += 1
+            self._held.append((self.count, set_, sample, digest[0]))
             self.count += 1
             size += len(sample.prompt) + len(sample.text) + _OVERHEAD
             if size > memory:
@@ -99,8 +99,7 @@ class Groups:
             folder = Path(self._folder.name)
             self._files = [(folder / str(i)).open("w+b") for i in range(_BUCKETS)]
         for row in self._held:
-            key = f"{row[1]}\0{row[2].prompt}".encode(errors="replace")
-            pickle.dump(row, self._files[zlib.crc32(key) % _BUCKETS], pickle.HIGHEST_PROTOCOL)
+            pickle.dump(row, self._files[row[-1]], pickle.HIGHEST_PROTOCOL)
         self._held = []
 
 
@@ -115,7 +114,7 @@ def _load(file: IO[bytes]) -> Iterator[_Row]:
 
 def _together(rows: Iterable[_Row]) -> Iterator[Group]:
     groups: dict[tuple[str, str], Group] = {}
-    for i, name, sample in rows:
+    for i, name, sample, _ in rows:
         group = groups.setdefault((name, sample.prompt), Group(i, name))
         group.samples.append(sample)
     yield from groups.values()

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from divreg.measure.generations import Problems
-from divreg.measure.run import Measurement
+from divreg.measure.run import VALUES, Measurement
 from divreg.measure.summary import Set
 from divreg.metrics.interval import Interval
 
@@ -36,7 +36,7 @@ def show(console: Console, found: Measurement, worst: int) -> None:
                       f"truncated to {facts['encoder']['max_tokens']} tokens.")  # fmt: skip
     if settings := facts["settings"]:
         said = "; ".join(
-            f"{name} {', '.join(map(str, x))}{' and others' if len(x) >= 8 else ''}"
+            f"{name} {', '.join(map(str, x))}{' and others' if len(x) >= VALUES else ''}"
             for name, x in settings.items()
         )
         console.print(f"Sampled with {said}.", markup=False)
@@ -78,7 +78,7 @@ def write(path: Path, measured: Measurement) -> None:
                 "name": s.name,
                 "prompts": len(s.prompts),
                 "samples": s.samples,
-                "numbers": {name: finite(x) for name, x in s.numbers.items()},
+                "numbers": finites(s.numbers),
             }
             for s in sets
         ],
@@ -147,8 +147,16 @@ def _number(x: float) -> str:
     return f"{x:.2f}"
 
 
-def finite(x: Interval) -> dict[str, Any]:
-    """Return an interval as JSON can hold it: None for what is not known."""
+def finites(named: Mapping[str, Any]) -> dict[str, Any]:
+    """Return intervals, and what is beside them, as JSON can hold it: None for what is not known.
+
+    >>> finites({"x": Interval(1.0, math.nan, math.nan, 1, 0)})["x"]["low"] is None
+    True
+    """
+    return {n: _finite(x) if isinstance(x, Interval) else x for n, x in named.items()}
+
+
+def _finite(x: Interval) -> dict[str, Any]:
     return {
         k: None if isinstance(v, float) and math.isnan(v) else v for k, v in x._asdict().items()
     }

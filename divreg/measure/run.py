@@ -16,6 +16,7 @@ from divreg.measure import generations, groups
 from divreg.measure.numbers import Number, Seen, available
 from divreg.measure.summary import Measured, Set, summarise
 from divreg.metrics.classes import classes_from_keys, text_classes
+from divreg.plain_trl import condition
 
 SETTINGS = ("model", "temperature", "top_p", "top_k", "min_p", "max_tokens", "seed")
 _SHOWN = 200  # characters of a sample that a reader is shown
@@ -23,7 +24,7 @@ _AT_A_TIME = 64  # prompts whose texts are embedded together
 _TAGS = re.compile(r"<think>.*?</think>\s*", re.DOTALL)
 _UNCLOSED = "<think>"
 _LONG = 200  # characters of a column that nobody asked for; longer ones are not held in memory
-_VALUES = 8  # of a setting that are told
+VALUES = 8  # of a setting that are told
 _CLOSING = re.compile(r"^.*</think>\s*", re.DOTALL)
 _RIGHT = ("correct", "exact_match")  # columns that say it, where nothing was asked for
 
@@ -111,17 +112,23 @@ def without_reasoning(text: str) -> str:
     >>> without_reasoning("<think>2 and 2</think>4"), without_reasoning("so</think>4")
     ('4', '4')
     """
-    return _CLOSING.sub("", _TAGS.sub("", text)).partition(_UNCLOSED)[0]
+    return _answered(text)[0]
+
+
+def _answered(text: str) -> tuple[str, bool]:
+    """Return a text without its reasoning, and whether that was cut off before its end."""
+    answer, cut, _ = _CLOSING.sub("", _TAGS.sub("", text)).partition(_UNCLOSED)
+    return answer, bool(cut)
 
 
 Rule = Callable[[Mapping[str, Any]], bool | None]
 
 
-def correctness(condition: str | None) -> Rule:
+def correctness(wanted: str | None) -> Rule:
     """Return what says whether a sample is right: True, False, or None where nobody says.
 
     Args:
-        condition: ``COLUMN>=X``; None looks for a column of 0 and 1 that is called ``correct``.
+        wanted: ``COLUMN>=X``; None looks for a column of 0 and 1 that is called ``correct``.
 
     Raises:
         ValueError: If it is no such condition.
@@ -129,20 +136,15 @@ def correctness(condition: str | None) -> Rule:
     >>> correctness("reward>=0.5")({"reward": 1.0}), correctness(None)({"correct": False})
     (True, False)
     """
-    if condition is None:
+    if wanted is None:
         return _said
-    column, found, bound = condition.partition(">=")
-    try:
-        least = float(bound)
-    except ValueError:
-        found = ""
-    if not found or not column.strip():
-        raise ValueError(
-            f"--correct needs COLUMN>=X; got {condition!r}. Write --correct 'reward>=1'."
-        )
+    found = condition(wanted)
+    if found is None:
+        raise ValueError(f"--correct needs COLUMN>=X; got {wanted!r}. Write --correct 'reward>=1'.")
+    column, least = found
 
     def rule(fields: Mapping[str, Any]) -> bool | None:
-        value = fields.get(column.strip())
+        value = fields.get(column)
         return value >= least if isinstance(value, int | float) else None
 
     return rule
@@ -173,9 +175,14 @@ class Said:
 
 def _read(options: Options) -> frozenset[str]:
     """Return the columns whose values are read."""
-    column = (options.correct or "").partition(">=")[0].strip()
-    asked = {options.by, options.classes, column} - {None, ""}
+    asked = {options.by, options.classes, _column(options)} - {None}
     return frozenset({*SETTINGS, *_RIGHT, *map(str, asked)})
+
+
+def _column(options: Options) -> str | None:
+    """Return the column that says what is right, if one was named."""
+    found = condition(options.correct or "")
+    return found and found[0]
 
 
 def _counted(
@@ -188,10 +195,14 @@ def _counted(
             if i % 1000 == 0:
                 progress.update(task, completed=i)
             light = {
-                name: value if name in read or len(str(value)) <= _LONG else None
+                name: value if name in read or _is_small(value) else None
                 for name, value in sample.fields.items()
             }
             yield generations.Sample(sample.prompt, sample.text, light)
+
+
+def _is_small(value: Any) -> bool:
+    return isinstance(value, int | float) or (isinstance(value, str) and len(value) <= _LONG)
 
 
 def _progress() -> Progress:
@@ -242,11 +253,10 @@ def _measure(
             for group, seen in zip(some, _seen(some, k, rule, options, said), strict=True):
                 fields = group.samples[0].fields
                 if seen.correct is None and options.correct:
-                    column = options.correct.partition(">=")[0].strip()
                     raise ValueError(
                         f"--correct {options.correct}: a sample of the prompt "
                         f"{group.samples[0].prompt[:60]!r} has no number there. "
-                        f"{_known(column, fields)}"
+                        f"{_known(_column(options) or '', fields)}"
                     )
                 judged += seen.correct is not None
                 said.unjudged += seen.correct is None
@@ -267,7 +277,7 @@ def _note(settings: dict[str, list[Any]], fields: Mapping[str, Any]) -> None:
         value = fields.get(name)
         if isinstance(value, str | int | float):
             known = settings.setdefault(name, [])
-            if len(known) < _VALUES and value not in known:  # 1 and 1.0 are one value
+            if len(known) < VALUES and value not in known:  # 1 and 1.0 are one value
                 known.append(value)
 
 
@@ -281,13 +291,11 @@ def _known(name: str, fields: Mapping[str, Any]) -> str:
 def _seen(
     some: Sequence[groups.Group], k: int, rule: Rule, options: Options, said: Said
 ) -> list[Seen]:
-    texts = [
-        [s.text if options.keep_reasoning else without_reasoning(s.text) for s in group.samples]
-        for group in some
-    ]
+    texts = [[sample.text for sample in group.samples] for group in some]
     if not options.keep_reasoning:
-        whole = (_TAGS.sub("", sample.text) for group in some for sample in group.samples)
-        said.cut += sum(_UNCLOSED in _CLOSING.sub("", text) for text in whole)
+        answered = [[_answered(text) for text in own] for own in texts]
+        texts = [[text for text, _ in own] for own in answered]
+        said.cut += sum(cut for own in answered for _, cut in own)
     vectors = None
     if options.encoder is not None:
         vectors = options.encoder([text for own in texts for text in own])

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from divreg.measure import page
-from divreg.measure.compare import Change, cell, compare
+from divreg.measure.compare import Change, cell, compare, split_name
 from divreg.measure.run import Measurement, Options, measure
 from divreg.metrics.interval import Interval, difference_interval
 
@@ -85,12 +85,10 @@ def main(chosen: argparse.Namespace) -> int:
 
 
 def _stage(word: str) -> tuple[str, str]:
-    name, equals, model = word.partition("=")
-    if not equals or Path(word).exists():
-        return Path(word).name, word
+    name, model = split_name(word)
     if Path(name).name != name:
         raise ValueError(f"divreg trace needs a name without '/'; got {name!r}. Write rl=FOLDER.")
-    return name, model
+    return name or Path(model).name, model
 
 
 def _contents(model: str) -> list[Any]:
@@ -218,14 +216,11 @@ def _write(
     total: Sequence[Change],
 ) -> None:
     def as_json(change: Change) -> dict[str, Any]:
-        parts = change.parts.get("different_pairs", {})
         return {
             "stage": change.name,
             "prompts": change.pairs,
-            "differences": {n: page.finite(x) for n, x in change.differences.items()},
-            "parts": {
-                n: page.finite(x) if isinstance(x, Interval) else x for n, x in parts.items()
-            },
+            "differences": page.finites(change.differences),
+            "parts": page.finites(change.parts.get("different_pairs", {})),
         }
 
     result = {
@@ -236,7 +231,7 @@ def _write(
             name: {
                 "model": stages[name],
                 **measured.facts,
-                "numbers": {n: page.finite(x) for n, x in measured.sets[0].numbers.items()},
+                "numbers": page.finites(measured.sets[0].numbers),
             }
             for name, measured in found.items()
         },

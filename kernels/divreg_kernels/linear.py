@@ -293,7 +293,7 @@ def _linear_token_stats_grad(
                 ref = ref_tiles.logits(rows, columns), ref_largest[rows], ref_log_sum[rows]
             slope = module.grad(
                 tile, targets[rows], columns.start, largest[rows], log_sum[rows],
-                coefficients[rows], terms, part, view(slopes, len(x), columns), ref=ref,
+                coefficients[rows], terms, part, _view(slopes, len(x), columns), ref=ref,
             )  # fmt: skip
             accumulate(sum_, slope.T, x)
             if isinstance(rows, slice):
@@ -342,10 +342,10 @@ class _Tiles:
     def _room(self, rows: int, columns: slice) -> Tensor:
         if self.buffer is None:
             self.buffer = self.hidden.new_empty(self.size, dtype=self.dtype)
-        return view(self.buffer, rows, columns)
+        return _view(self.buffer, rows, columns)
 
 
-def view(buffer: Tensor, rows: int, columns: slice) -> Tensor:
+def _view(buffer: Tensor, rows: int, columns: slice) -> Tensor:
     """Return the beginning of a buffer as ``rows`` rows of some columns."""
     width = columns.stop - columns.start
     return buffer[: rows * width].view(rows, width)

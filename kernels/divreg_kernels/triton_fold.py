@@ -205,28 +205,19 @@ def _step(
     """
     of = at + tl.arange(0, LANES)[:, None] * VEC + tl.arange(0, VEC)[None, :]
     tile: tl.constexpr = LANES * VEC
-    x0 = _load(origin, of, shift, end, MASKED)
-    x1 = _load(origin, of + tile, shift, end, MASKED)
-    x2 = _load(origin, of + 2 * tile, shift, end, MASKED)
-    x3 = _load(origin, of + 3 * tile, shift, end, MASKED)
+    x0, x1, x2, x3 = _loaded(  # pyright: ignore[reportGeneralTypeIssues]
+        origin, of, tile, shift, end, MASKED
+    )
     if TOPK:
         a, b, c = kept(a, b, c, x0, x1, x2, x3)  # pyright: ignore[reportGeneralTypeIssues]
-    largest = tl.maximum(tl.maximum(x0, x1), tl.maximum(x2, x3))
-    larger = tl.maximum(m, tl.max(largest, axis=1))
-    reference, old = larger, m
-    if SOFTCAP:
-        reference = capped(larger, gain, softcap, SOFTCAP)
-        old = capped(m, gain, softcap, SOFTCAP)
-        x0 = _capped(x0, of, shift, end, gain, softcap, MASKED)
-        x1 = _capped(x1, of + tile, shift, end, gain, softcap, MASKED)
-        x2 = _capped(x2, of + 2 * tile, shift, end, gain, softcap, MASKED)
-        x3 = _capped(x3, of + 3 * tile, shift, end, gain, softcap, MASKED)
+    larger, reference, old, x0, x1, x2, x3 = _referred(
+        m, x0, x1, x2, x3, of, tile, shift, end, gain, softcap, MASKED, SOFTCAP
+    )
     if RANK:
         above += _sum(
             _as_number(x0 > target), _as_number(x1 > target),
             _as_number(x2 > target), _as_number(x3 > target),
         )  # fmt: skip
-    reference = tl.where(reference == _NOTHING, 0.0, reference)
     by = tl.maximum((old - reference) * scale, _FLOOR)
     r = tl.exp2(by)
     reference = reference[:, None]
@@ -235,21 +226,12 @@ def _step(
     e0, e1, e2, e3 = tl.exp2(d0), tl.exp2(d1), tl.exp2(d2), tl.exp2(d3)
     f0, f1, f2, f3 = e0 * d0, e1 * d1, e2 * d2, e3 * d3
     if PAIR:
-        y0 = _load(ref_origin, of, shift, end, MASKED)
-        y1 = _load(ref_origin, of + tile, shift, end, MASKED)
-        y2 = _load(ref_origin, of + 2 * tile, shift, end, MASKED)
-        y3 = _load(ref_origin, of + 3 * tile, shift, end, MASKED)
-        ref_larger = tl.maximum(tl.maximum(y0, y1), tl.maximum(y2, y3))
-        ref_larger = tl.maximum(ref_m, tl.max(ref_larger, axis=1))
-        ref_reference, ref_old = ref_larger, ref_m
-        if SOFTCAP:
-            ref_reference = capped(ref_larger, gain, softcap, SOFTCAP)
-            ref_old = capped(ref_m, gain, softcap, SOFTCAP)
-            y0 = _capped(y0, of, shift, end, gain, softcap, MASKED)
-            y1 = _capped(y1, of + tile, shift, end, gain, softcap, MASKED)
-            y2 = _capped(y2, of + 2 * tile, shift, end, gain, softcap, MASKED)
-            y3 = _capped(y3, of + 3 * tile, shift, end, gain, softcap, MASKED)
-        ref_reference = tl.where(ref_reference == _NOTHING, 0.0, ref_reference)
+        y0, y1, y2, y3 = _loaded(  # pyright: ignore[reportGeneralTypeIssues]
+            ref_origin, of, tile, shift, end, MASKED
+        )
+        ref_larger, ref_reference, ref_old, y0, y1, y2, y3 = _referred(
+            ref_m, y0, y1, y2, y3, of, tile, shift, end, gain, softcap, MASKED, SOFTCAP
+        )
         ref_by = (ref_old - ref_reference) * scale
         ref_reference = ref_reference[:, None]
         y0, y1 = (y0 - ref_reference) * scale, (y1 - ref_reference) * scale
@@ -266,6 +248,40 @@ def _step(
     t = r * (t + by * s) + _sum(f0, f1, f2, f3)
     s = r * s + _sum(e0, e1, e2, e3)
     return larger, s, t, u, q, w, above, a, b, c, ref_m, ref_s, cross
+
+
+@triton.jit
+def _loaded(origin, of, tile: tl.constexpr, shift, end, MASKED: tl.constexpr):
+    """Return the next four vectors of every lane."""
+    return (
+        _load(origin, of, shift, end, MASKED),
+        _load(origin, of + tile, shift, end, MASKED),
+        _load(origin, of + 2 * tile, shift, end, MASKED),
+        _load(origin, of + 3 * tile, shift, end, MASKED),
+    )
+
+
+@triton.jit
+def _referred(
+    m, x0, x1, x2, x3, of, tile: tl.constexpr, shift, end, gain, softcap,
+    MASKED: tl.constexpr, SOFTCAP: tl.constexpr,
+):  # fmt: skip
+    """Return the largest raw logit, the capped one to refer to, the one before, the logits capped.
+
+    Where nothing was seen, 0 is what to refer to: -inf minus -inf would be NaN.
+    """
+    larger = tl.maximum(tl.maximum(x0, x1), tl.maximum(x2, x3))
+    larger = tl.maximum(m, tl.max(larger, axis=1))
+    reference, old = larger, m
+    if SOFTCAP:
+        reference = capped(larger, gain, softcap, SOFTCAP)
+        old = capped(m, gain, softcap, SOFTCAP)
+        x0 = _capped(x0, of, shift, end, gain, softcap, MASKED)
+        x1 = _capped(x1, of + tile, shift, end, gain, softcap, MASKED)
+        x2 = _capped(x2, of + 2 * tile, shift, end, gain, softcap, MASKED)
+        x3 = _capped(x3, of + 3 * tile, shift, end, gain, softcap, MASKED)
+    reference = tl.where(reference == _NOTHING, 0.0, reference)
+    return larger, reference, old, x0, x1, x2, x3
 
 
 @triton.jit
