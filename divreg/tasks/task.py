@@ -1,7 +1,7 @@
 """What a verifiable task is made of, and the ones that come along."""
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,9 @@ class Task:
         max_tokens: The longest answer.
         model: Builds or finds the base model, in a folder; called with a function that is told
             (steps done, steps in all).
+        side_by_side: Whether ``is_correct`` may be called from several threads at once.
+        stop: Texts that end an answer of a model that has no chat template.
+        group: The kind of task, for the prompts of a data set; empty for those made here.
     """
 
     name: str
@@ -34,6 +37,15 @@ class Task:
     answer: Callable[[str], str | None]
     max_tokens: int
     model: Callable[..., Path]
+    side_by_side: bool = False
+    stop: tuple[str, ...] = ()
+    group: str = ""
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Return the name that was probably meant, as a question; empty if none is near."""
+    near = difflib.get_close_matches(str(name), list(names), n=1)
+    return f"Did you mean {near[0]!r}?" if near else ""
 
 
 def _tiny(corpus: str) -> Callable[..., Path]:
@@ -92,8 +104,7 @@ def find(name: str) -> Task:
         return TASKS[name]
     if "." not in str(name):
         known = ", ".join(TASKS)
-        near = difflib.get_close_matches(str(name), TASKS, n=1)
-        cure = f"Did you mean {near[0]!r}?" if near else "Or the dotted path of a Task of your own."
+        cure = nearest(name, TASKS) or "Or the dotted path of a Task of your own."
         raise ValueError(f"there is no task {name!r}; there are {known}. {cure}")
     found = spec.named(name, "task")
     if not isinstance(found, Task):
