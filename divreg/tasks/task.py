@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from divreg.tasks import countdown, expressions
+from divreg.tasks import countdown, expressions, kinds
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -21,7 +21,8 @@ class Task:
         dataset: Split name, ``"train"`` or ``"held_out"``, to a data set with a column ``prompt``.
         reward: A TRL reward function: 1 for right, 0 for wrong.
         is_correct: Whether a text answers a row of the data set.
-        answer: The class of a text; two right answers of one class are the same answer.
+        answer: The class of a text; two right answers of one class are the same answer. A function
+            with the keyword-only argument ``prompt`` is told what was asked, as text.
         max_tokens: The longest answer.
         model: Builds or finds the base model, in a folder; called with a function that is told
             (steps done, steps in all).
@@ -34,7 +35,7 @@ class Task:
     dataset: "Callable[[str], Dataset]"
     reward: Callable[..., list[float]]
     is_correct: Callable[[str, Mapping[str, Any]], bool]
-    answer: Callable[[str], str | None]
+    answer: Callable[..., str | None]
     max_tokens: int
     model: Callable[..., Path]
     side_by_side: bool = False
@@ -55,6 +56,13 @@ def _tiny(corpus: str) -> Callable[..., Path]:
         return tiny.base_model(tiny.RECIPES[corpus], progress)
 
     return build
+
+
+def _none_of_its_own(progress: Callable[[int, int], Any] | None = None) -> Path:  # noqa: ARG001
+    raise ValueError(
+        "task 'kinds' has no base model of its own: it is asked in English. Name one, a folder or "
+        "a name on the hub: `model: HuggingFaceTB/SmolLM2-135M-Instruct`."
+    )
 
 
 def _is_worth(text: str, row: Mapping[str, Any]) -> bool:
@@ -89,7 +97,18 @@ COUNTDOWN = Task(
     max_tokens=12,
     model=_tiny("countdown"),
 )
-TASKS = {task.name: task for task in (EXPRESSIONS, EXPRESSIONS_HARD, COUNTDOWN)}
+KINDS = Task(
+    "kinds",
+    kinds.dataset,  # pyright: ignore[reportArgumentType]  # it names its two splits
+    kinds.accuracy_reward,
+    lambda text, row: kinds.is_correct(text, row["category"]),
+    kinds.extract,
+    max_tokens=16,
+    model=_none_of_its_own,
+    side_by_side=True,
+    stop=("\n",),
+)
+TASKS = {task.name: task for task in (EXPRESSIONS, EXPRESSIONS_HARD, COUNTDOWN, KINDS)}
 
 
 def find(name: str) -> Task:
