@@ -152,7 +152,11 @@ def evaluate(
         k: The budget that the score speaks of.
         seed: Of the sampling.
         rows_at_once: Answers written side by side.
+
+    Raises:
+        ValueError: For an open task.
     """
+    is_correct, answer = (task.need(part, "evaluate") for part in ("is_correct", "answer"))
     if rows is None:
         rows = cast(Sequence[Mapping[str, Any]], list(task.dataset("held_out")))
     groups, entropy = sample(
@@ -165,7 +169,7 @@ def evaluate(
         rows_at_once=rows_at_once,
     )
     right = [
-        [task.answer(t) for t in texts if task.is_correct(t, row)]
+        [answer(t) for t in texts if is_correct(t, row)]
         for row, texts in zip(rows, groups, strict=True)
     ]
     budgets = [2**i for i in range(samples.bit_length())]

@@ -2,12 +2,14 @@
 
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
 
 from divreg.tasks import corpora, expressions, tiny
 from divreg.tasks.evaluate import evaluate, sample
+from divreg.tasks.task import EXPRESSIONS
 
 SMALL = tiny.Recipe(hidden=16, layers=1, heads=2, feedforward=32, examples=1280, batch=64)
 
@@ -158,6 +160,12 @@ def test_score_of_a_model_that_always_gives_one_answer(monkeypatch):
     rows = [{"prompt": "24=", "target": 24}, {"prompt": "25=", "target": 25}]
     score = evaluate(model, names, rows=rows, samples=64)
     assert (score.pass_at_1, score.pass_at_k, score.distinct_correct) == (0.5, 0.5, 0.5)
+
+
+def test_an_open_task_cannot_be_scored():
+    open_ = replace(EXPRESSIONS, name="stories", is_correct=None)
+    with pytest.raises(ValueError, match="evaluate needs a task that has is_correct; stories has"):
+        evaluate(None, None, open_)
 
 
 def test_distinct_in_data_by_hand(monkeypatch):

@@ -1,0 +1,1 @@
+"""Graders: whether a text answers a question, and which answer it is."""
