@@ -253,7 +253,8 @@ def _form(value: Any) -> str:
         rows = (", ".join(map(_form, row)) for row in value.tolist())
         return "[" + "; ".join(rows) + "]"
     if isinstance(value, sympy.core.relational.Relational):
-        return f"{_form(value.lhs)} {value.rel_op} {_form(value.rhs)}"
+        sign = value.rel_op  # pyright: ignore[reportAttributeAccessIssue]
+        return f"{_form(value.lhs)} {sign} {_form(value.rhs)}"
     value = value.doit()
     if not isinstance(value, sympy.Expr):
         return str(value)
