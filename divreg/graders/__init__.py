@@ -1,1 +1,1 @@
-"""Graders: whether a text answers a question, and which answer it is."""
+"""Who grades an answer: mathematics by value, instructions by rules, programs in a sandbox."""
