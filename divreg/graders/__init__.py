@@ -1,1 +1,1 @@
-"""Who grades an answer: a program is run with its tests, in a sandbox."""
+"""Who grades an answer: mathematics by value, instructions by rules, programs in a sandbox."""
