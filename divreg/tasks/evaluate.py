@@ -61,7 +61,11 @@ def evaluate(
         k: The budget that the score speaks of.
         seed: Of the sampling.
         rows_at_once: Answers written side by side.
+
+    Raises:
+        ValueError: For an open task.
     """
+    is_correct, answer = (task.need(part, "evaluate") for part in ("is_correct", "answer"))
     if rows is None:
         rows = cast(Sequence[Mapping[str, Any]], list(task.dataset("held_out")))
     way = Way(samples, task.max_tokens + 2, seed=seed)
@@ -71,7 +75,7 @@ def evaluate(
     )  # fmt: skip
     groups = [[one.text for one in own] for own in drawn]
     right = [
-        [told(task.answer, row["prompt"])(t) for t in texts if task.is_correct(t, row)]
+        [told(answer, row["prompt"])(t) for t in texts if is_correct(t, row)]
         for row, texts in zip(rows, groups, strict=True)
     ]
     tokens = [one.tokens for own in drawn for one in own]

@@ -17,8 +17,8 @@ WORDS = sorted(
 )
 FRAMES = (
     "{}", " {}\n", "{}.", "{}!", "\n\n{}", "**{}**", '"{}"', "“{}”", "({})", "_{}_", "- {}",
-    "1. {}", "a {}", "An {}.", "the {}", "Sure, {}!", "Okay: {}", "{}, hammer and tango", "{} or hammer",
-    "{}; hammer", "{}\nQ: Name one kind of tango.\nA: hammer", "One kind is the {}.",
+    "1. {}", "a {}", "An {}.", "the {}", "Sure, {}!", "Okay: {}", "{}, hammer and tango",
+    "{} or hammer", "{}; hammer", "{}\nQ: Name one kind of tango.\nA: hammer", "One kind is the {}.",
     "One kind of it would be a {}, which I like.", "It is called {} because of its name.",
     "My favorite one of all of them is {}", "{} is one of them.", "A kind of it: {}",
 )  # fmt: skip
@@ -232,8 +232,6 @@ def test_the_task_grades_texts_and_conversations_by_their_row():
     assert task.is_correct("a robin", row)
     said = [{"role": "assistant", "content": "a hammer"}]
     assert task.reward(["robin", said], category=["bird", "bird"], prompts=[]) == [1.0, 0.0]
-    with pytest.raises(ValueError, match="has no base model of its own"):
-        task.model()
 
 
 @pytest.mark.parametrize(

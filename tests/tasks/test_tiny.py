@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ import torch
 from divreg.tasks import corpora, expressions, tiny
 from divreg.tasks.evaluate import evaluate
 from divreg.tasks.sampling import Drawn
+from divreg.tasks.task import EXPRESSIONS
 
 SMALL = tiny.Recipe(hidden=16, layers=1, heads=2, feedforward=32, examples=1280, batch=64)
 
@@ -113,6 +115,12 @@ def test_score_of_a_model_that_always_gives_one_answer(monkeypatch):
     score = evaluate(model, names, rows=rows, samples=64)
     assert (score.pass_at_1, score.pass_at_k, score.distinct_correct) == (0.5, 0.5, 0.5)
     assert score.entropy_nats == 0.5
+
+
+def test_an_open_task_cannot_be_scored():
+    open_ = replace(EXPRESSIONS, name="stories", is_correct=None)
+    with pytest.raises(ValueError, match="evaluate needs a task that has is_correct; stories has"):
+        evaluate(None, None, open_)
 
 
 def test_distinct_in_data_by_hand(monkeypatch):
