@@ -6,13 +6,14 @@ meaning is a count here, and nobody's judgement. 45 categories are to train on, 
 
 How an answer is read: only the first line counts, up to ``MAX_WORDS`` words, without regard to
 case, accents, hyphens, quotes or markup. It holds a right answer where it holds one of the
-category's words, in the singular or plural, that ends its phrase: "a red robin", "robin redbreast"
-and "One kind of bird is the robin." do, "robin's egg" does not. Of several, the first is the
-answer, and of those that begin together the longest. Who lists several names has answered with the
-first: "robin, sparrow and crow" is "robin", and "hammer, robin" is wrong. The category's own names
-are no answers, and neither are function words and words of one or two letters ("he", helium),
-unless they are all there is. A word of several meanings below the category has its most frequent
-one.
+category's words, in the singular or plural, that ends its phrase: "a red robin" and "robin
+redbreast" do, "robin's egg" does not. After the first four words the answer has to be introduced,
+by a colon or by such words as "is" and "called": "One kind of bird is the robin." is right, "There
+I sat one day and saw a robin" is not. Of several names, the first is the answer, and of those that
+begin together the longest. Who lists several has answered with the first: "robin, sparrow and crow"
+is "robin", and "hammer, robin" is wrong. The category's own names are no answers, and neither are
+function words and words of one or two letters ("he", helium), unless they are all there is. A word
+of several meanings below the category has its most frequent one.
 """
 
 import itertools
@@ -32,12 +33,16 @@ STYLES: tuple[Style, ...] = ("chat", "few-shot", "short")
 """How a category is asked for, see :func:`prompt`."""
 MAX_WORDS = 16
 """What follows so many words is not read: a bound on the work, and on guessing at length."""
-ITEM_WORDS = 4
-"""What stands before the first comma, "and" or "or" and is no longer is an item of a list."""
+LEAD_WORDS = 4
+"""So many words at most, before the first comma, "and" or "or", are the first item of a list; and
+after so many an answer has to be introduced."""
 
 _EXAMPLES = (("tool", "hammer"), ("dance", "tango"))  # their categories are not asked for
 _ARTICLES = frozenset({"a", "an", "the"})
 _INTERJECTIONS = frozenset({"sure", "yes", "no", "ok", "okay", "well", "oh", "ah", "certainly"})
+_INTRODUCING = frozenset(
+    {"is", "are", "was", "were", "be", "been", "called", "named", "like", "as"}
+)
 _JOINED = re.compile(r"\.?['’]?(?:\s*|[-‐‑])")  # what may lie between two words of one name
 _STOP = re.compile(r"[^\s\-‐‑'’]")  # what ends a phrase
 _ITEM = re.compile(r"[,;/|.!?&()\[\]{}]")  # what ends an item of a list, beside "and" and "or"
@@ -191,7 +196,7 @@ def _read(text: str, name: str) -> str | None:
     at, limit = 0, _first_item(line, words)
     while at < limit:
         length, found = _name_at(line, words, at, category)
-        if found:
+        if found and _is_introduced(line, words, at):
             return found
         at += length
     return None
@@ -211,8 +216,15 @@ def _first_item(line: str, words: list[Word]) -> int:
     """Return how many words an answer can begin with: those of the first item if this is a list."""
     for i, (before, word) in enumerate(itertools.pairwise(words), start=1):
         if word.text in ("and", "or") or _ITEM.search(line, before.end, word.start):
-            return i if i <= ITEM_WORDS else len(words)
+            return i if i <= LEAD_WORDS else len(words)
     return len(words)
+
+
+def _is_introduced(line: str, words: list[Word], at: int) -> bool:
+    """Whether a name that begins at a word stands where an answer does."""
+    if at < LEAD_WORDS or any(word.text in _INTRODUCING for word in words[:at]):
+        return True
+    return re.search("[:=]", line[words[0].start : words[at].start]) is not None
 
 
 def _name_at(line: str, words: list[Word], at: int, category: Category) -> tuple[int, str | None]:

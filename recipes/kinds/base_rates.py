@@ -14,11 +14,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
-
 from divreg.tasks import kinds
-from divreg.tasks.sampling import Way, draw
 from divreg.tasks.task import KINDS
 
 SPLITS = ("train", "held_out")
@@ -31,24 +27,32 @@ def main() -> None:
     parser.add_argument("--output-dir", type=Path, default=Path("runs/kinds"))
     parser.add_argument("--samples", type=int, default=32, help="of each prompt (32)")
     parser.add_argument("--categories", nargs="+", metavar="NAME", help="these and no others")
+    parser.add_argument("--styles", nargs="+", choices=kinds.STYLES, default=kinds.STYLES)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    names = options.categories or kinds.categories()
+    asked = [(s, c) for s in options.styles for c in options.categories or kinds.categories()]
     options.output_dir.mkdir(parents=True, exist_ok=True)
     path = options.output_dir / "samples.jsonl"
-    sample(options.model, names, path, options.samples, options.seed)
-    rates = summary(read(path), names)
+    sample(options.model, asked, path, options.samples, options.seed)
+    rates = summary(read(path), asked)
     (options.output_dir / "base_rates.json").write_text(json.dumps(rates, indent=1) + "\n")
     show(rates)
 
 
-def sample(model: str, names: Sequence[str], path: Path, samples: int, seed: int) -> None:
-    """Add the samples that are missing to a file; a category has the same in any selection."""
+def sample(
+    model: str, asked: Sequence[tuple[str, str]], path: Path, samples: int, seed: int
+) -> None:
+    """Add what a file does not have yet; the same is drawn whatever else is asked for."""
     done = {(line["style"], line["category"]) for line in read(path)}
     every = [(style, name) for style in kinds.STYLES for name in kinds.categories()]
-    missing = [i for i, pair in enumerate(every) if pair not in done and pair[1] in names]
+    missing = [i for i, pair in enumerate(every) if pair in asked and pair not in done]
     if not missing:
         return
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from divreg.tasks.sampling import Way, draw
+
     tokenizer: Any = AutoTokenizer.from_pretrained(model)
     lm: Any = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
     with path.open("a", encoding="utf-8") as file:
@@ -72,11 +76,11 @@ def read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def summary(lines: Iterable[Mapping[str, Any]], names: Sequence[str]) -> dict[str, Any]:
+def summary(lines: Iterable[Mapping[str, Any]], asked: Sequence[tuple[str, str]]) -> dict[str, Any]:
     """Return of every style and category: samples, right ones, and different right ones."""
     answers: dict[str, dict[str, list[str | None]]] = {}
     for line in lines:
-        if line["category"] in names:
+        if (line["style"], line["category"]) in asked:
             found = kinds.answer(line["completion"], line["category"])
             answers.setdefault(line["style"], {}).setdefault(line["category"], []).append(found)
     return {

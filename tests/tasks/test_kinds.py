@@ -18,9 +18,10 @@ WORDS = sorted(
 FRAMES = (
     "{}", " {}\n", "{}.", "{}!", "\n\n{}", "**{}**", '"{}"', "“{}”", "({})", "_{}_", "- {}",
     "1. {}", "a {}", "An {}.", "the {}", "Sure, {}!", "Okay: {}", "{}, hammer and tango",
-    "{} or hammer", "{}; hammer", "{}\nQ: Name one kind of tango.\nA: hammer", "One kind is the {}.",
-    "One kind of it would be a {}, which I like.", "It is called {} because of its name.",
-    "My favorite one of all of them is {}", "{} is one of them.", "A kind of it: {}",
+    "{} or hammer", "{}; hammer", "{}\nQ: Name one kind of tango.\nA: hammer",
+    "One kind is the {}.", "One kind of it would be a {}, which I like.",
+    "It is called {} because of its name.", "My favorite one of all of them is {}",
+    "{} is one of them.", "A kind of it: {}",
 )  # fmt: skip
 
 
@@ -127,6 +128,8 @@ def test_a_class_is_given_only_for_a_word_of_its_own(category, parts, join):
     [
         ("bird", "robin, sparrow and crow", "robin.n.01"),
         ("bird", "hammer, robin", None),
+        ("bird", "There I sat one day and saw a robin", None),
+        ("bird", "My favorite one of all these = Robin", "robin.n.01"),
         ("bird", "The Old World robin is a bird", "robin.n.01"),
         ("bird", "a red robin", "robin.n.01"),
         ("bird", "robin's egg", None),

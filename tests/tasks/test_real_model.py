@@ -44,6 +44,7 @@ def test_its_base_rates_leave_room_both_ways_and_samples_are_kept(real_model, re
     some = ["bird", "fruit", "color", "musical instrument"]
     command = [sys.executable, repo / "recipes" / "kinds" / "base_rates.py", real_model]
     command += ["--samples", "16", "--output-dir", tmp_path, "--categories", *some]
+    command += ["--styles", "few-shot"]
 
     def run():
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
@@ -51,14 +52,13 @@ def test_its_base_rates_leave_room_both_ways_and_samples_are_kept(real_model, re
 
     table = run()
     rates = json.loads((tmp_path / "base_rates.json").read_text())
-    assert list(rates) == list(kinds.STYLES)
-    for style in ("few-shot", "short"):
-        assert list(rates[style]) == some
-        assert 0.15 < fmean(r["right"] / r["samples"] for r in rates[style].values()) < 0.9
-        assert all(1 < r["distinct"] <= r["right"] <= 16 for r in rates[style].values())
+    assert {style: set(of) for style, of in rates.items()} == {"few-shot": set(some)}
+    found = rates["few-shot"].values()
+    assert 0.2 < fmean(r["right"] / r["samples"] for r in found) < 0.8  # .45 of 32 samples
+    assert all(1 < r["distinct"] <= r["right"] <= r["samples"] == 16 for r in found)
     path = tmp_path / "samples.jsonl"
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    assert [line["sample"] for line in lines] == list(range(16)) * len(some) * 3
+    assert [line["sample"] for line in lines] == list(range(16)) * len(some)
     changed = path.stat().st_mtime_ns
     assert run() == table
     assert path.stat().st_mtime_ns == changed
