@@ -40,7 +40,18 @@ MAY = {
     "divreg.graders._child": (set(), set()),
     "divreg.graders.sandbox": (set(), {"divreg.graders._child"}),
     "divreg.graders.code": (set(), {"divreg.graders.sandbox"}),
+    "divreg.graders.maths": ({"math_verify", "sympy"}, set()),
+    "divreg.graders.instructions": ({"langdetect"}, set()),
     "divreg.rollouts": (set(), set()),
+    "divreg.trace.families": (
+        {"datasets"},
+        {
+            "divreg.graders",
+            "divreg.tasks.gsm8k",
+            "divreg.tasks.task",
+            "divreg.trace.families",
+        },
+    ),
     "divreg.pipeline": ({"torch"}, {"divreg.compose", "divreg.signals"}),
     "divreg_kernels": ({"torch", "triton", "numpy"}, {"divreg_kernels"}),
 }
@@ -73,6 +84,8 @@ ONLY = {
         "divreg.encoders",
         "divreg.trace",
     ),
+    "math_verify": ("divreg.graders.maths",),
+    "langdetect": ("divreg.graders.instructions",),
 }
 
 # What is loaded by `import divreg`, `--help`, `report` and the probe: heavy imports wait inside

@@ -63,6 +63,15 @@ def answer(text: str) -> str | None:
     return _asked("answer", _end(text))
 
 
+def need() -> None:
+    """Raise a ValueError that says what to install, if math-verify is not there."""
+    if importlib.util.find_spec("math_verify") is None:
+        raise ValueError(
+            "Grading maths needs math-verify, which is not installed. Type: "
+            "pip install 'divreg[math]'"
+        )
+
+
 def _end(text: str) -> str:
     """Cut the beginning off a long text, at the end of a line if there is one."""
     if len(text) <= CHARS:
@@ -91,11 +100,7 @@ class _Worker:
     """The process that math-verify runs in: a JSON line in, a JSON line out."""
 
     def __init__(self):
-        if importlib.util.find_spec("math_verify") is None:
-            raise ValueError(
-                "Grading maths needs math-verify, which is not installed. Type: "
-                "pip install 'divreg[math]'"
-            )
+        need()
         # -P: the folder of this file is not where the process looks for modules.
         command = [sys.executable, "-P", __file__, str(MEMORY)]
         self.owner = os.getpid()
