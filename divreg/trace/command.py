@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--embedded", action="store_true", help="five prompts a family that come along, no hub"
     )
-    parser.add_argument("--split", default="held_out", help="of our own tasks' prompts (held_out)")
+    parser.add_argument("--split", default="held_out", help="of the prompts (held_out: those to test on)")
     parser.add_argument("--prompts", type=int, metavar="N", help="the first N of each task (all)")
     parser.add_argument("--samples", type=int, default=32, help="of each prompt (32)")
     parser.add_argument("--k", type=int, help="samples that counts are brought to (all)")
@@ -211,7 +211,7 @@ def _plans(
 
     found = {}
     for task in tasks:
-        rows: list[Any] = list(task.dataset(_split(task, chosen)))[: chosen.prompts]
+        rows: list[Any] = list(task.dataset(chosen.split))[: chosen.prompts]
         way = Way(
             chosen.samples, chosen.max_tokens or task.max_tokens, chosen.temperature, chosen.top_p,
             task.stop, chosen.seed,
@@ -229,18 +229,23 @@ def _is_quiet(name: str, chosen: argparse.Namespace) -> bool:
     return quiet is not None and (not quiet or name in quiet)
 
 
-def _split(task: "Task", chosen: argparse.Namespace) -> str:
-    return "test" if task.group else chosen.split
-
-
 def _facts(task: "Task", chosen: argparse.Namespace) -> dict[str, Any]:
     """Return what is told of a task."""
     return {
         "group": task.group,
         "graded": task.is_correct is not None,
-        "source": "divreg" if not task.group else "embedded" if chosen.embedded else "hub",
+        "source": _source(task, chosen),
         "max_tokens": chosen.max_tokens or task.max_tokens,
     }
+
+
+def _source(task: "Task", chosen: argparse.Namespace) -> str:
+    """Return where a task's prompts come from."""
+    from divreg.trace.families import FAMILIES
+
+    if task.name not in FAMILIES:
+        return "divreg"
+    return "embedded" if chosen.embedded else FAMILIES[task.name].source
 
 
 def _written(
