@@ -3,6 +3,7 @@
 Pure functions of the numbers of one prompt. ``divreg pairs`` applies them to files.
 """
 
+import hashlib
 import math
 from collections import Counter
 from collections.abc import Hashable, Sequence
@@ -64,7 +65,8 @@ def divpo_pairs(
         threshold: See :func:`best_and_worst`.
         count: Most pairs that are wanted. The i-th most diverse of the best goes with the i-th least
             diverse of the worst, so that no response is in two pairs.
-        texts: Of the responses: equal ones count as one, and never stand against each other.
+        texts: Of the responses: equal ones count as one, and never stand against each other. What
+            is still tied goes by a hash of them: not by their order, and not by the alphabet.
 
     Raises:
         ValueError: If lengths differ, a number is not finite, or an argument is out of range.
@@ -90,8 +92,9 @@ def divpo_pairs(
     best, worst, why_not = best_and_worst(r, rho=rho, threshold=threshold)
     if why_not:
         return Picked([], why_not)
-    best.sort(key=lambda i: (-d[i], -r[i], str(names[i])))
-    worst.sort(key=lambda i: (d[i], r[i], str(names[i])))
+    lot = range(len(r)) if texts is None else _lots(texts)
+    best.sort(key=lambda i: (-d[i], -r[i], lot[i]))
+    worst.sort(key=lambda i: (d[i], r[i], lot[i]))
     chosen, rejected = (_first_of_each(side, names)[:count] for side in (best, worst))
     pairs = [(i, j) for i, j in zip(chosen, rejected, strict=False) if names[i] != names[j]]
     return Picked(pairs, "" if pairs else SAME)
@@ -277,6 +280,12 @@ def _to_unit(deviations: np.ndarray) -> np.ndarray:
     if spread <= _SPREAD * max(abs(low), abs(low + spread)):
         return np.full(len(deviations), 0.5)
     return (deviations - low) / spread
+
+
+def _lots(names: Sequence[Hashable]) -> list[bytes]:
+    """Draw a lot for every name: the same in every run, another beside other names."""
+    salt = hashlib.blake2b("\0".join(sorted(map(str, names))).encode(), digest_size=16).digest()
+    return [hashlib.blake2b(str(n).encode(), key=salt, digest_size=8).digest() for n in names]
 
 
 def _first_of_each(order: Sequence[int], names: Sequence[Hashable]) -> list[int]:

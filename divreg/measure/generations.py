@@ -30,7 +30,7 @@ class Sample:
         text: What it says.
         fields: The other columns of its row, its own value where the row has a list of them.
         messages: Prompt and completion as conversations, where one of the two is one.
-        place: File and number of its row.
+        place: File and number of its row, and which one it is where the row has several.
     """
 
     prompt: str
@@ -162,7 +162,7 @@ def _several(prompt: Any, texts: list[Any], rest: Mapping[str, Any], place: str)
             name: value[i] if isinstance(value, list) and len(value) == len(texts) else value
             for name, value in rest.items()
         }
-        found.append(_sample(prompt, text, "completion", own, place))
+        found.append(_sample(prompt, text, "completion", own, f"{place}[{i}]"))
     return found
 
 
