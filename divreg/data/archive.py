@@ -1,7 +1,7 @@
 """An archive of the best response of every kind: one for each combination of attributes.
 
-The store of MAP-Elites, as quality-diversity search with language models has it; the search itself,
-which varies what is in the archive, is left to whoever samples. :func:`rows` feeds ``divreg pairs``.
+The store of MAP-Elites, as quality-diversity search with language models has it; the search, which
+varies what is in the archive, is left to whoever samples. :func:`rows` feeds ``divreg pairs``.
 """
 
 import json

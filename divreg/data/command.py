@@ -31,9 +31,9 @@ _ROWS = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Give a parser the arguments of ``divreg pairs``."""
     parser.description = (
-        "Of each prompt's best responses the most diverse is chosen, of its worst the least diverse "
-        "rejected (DivPO, arXiv:2501.18101). Writes a preference data set as TRL's DPOTrainer reads "
-        "it, with weights for DDPO (arXiv:2503.17126)."
+        "Of each prompt's best responses the most diverse is chosen, of its worst the least "
+        "diverse rejected (DivPO, arXiv:2501.18101). Writes a preference data set as TRL's "
+        "DPOTrainer reads it, with weights for DDPO (arXiv:2503.17126)."
     )
     parser.add_argument(
         "scored", type=Path, metavar="SCORED", help=".jsonl or .parquet, several responses a prompt"

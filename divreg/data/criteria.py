@@ -53,8 +53,8 @@ def criterion(options: Options) -> str:
     Raises:
         ValueError: If the options contradict each other, or one would not be read.
 
-    >>> criterion(Options()), criterion(Options(logprob="lp")), criterion(Options(diversity="novel"))
-    ('classes', 'logprob', 'novel')
+    >>> criterion(Options()), criterion(Options(logprob="lp")), criterion(Options(diversity="x"))
+    ('classes', 'logprob', 'x')
     """
     given = {
         "classes": [n for n in ("classes", "same") if getattr(options, n) is not None],
@@ -104,7 +104,7 @@ def words(options: Options, kind: str) -> str:
     return f"the column {kind!r}"
 
 
-def axes(options: Options, kind: str) -> str:
+def axes(options: Options) -> str:
     """Return what responses deviate in, in words."""
     named = []
     if options.encoder is not None:

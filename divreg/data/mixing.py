@@ -92,7 +92,9 @@ def require_all(real: "Dataset", mix: "Dataset") -> None:
         key = _print(row)
         there[key] -= 1
         if there[key] < 0:
-            missing = len(real) - sum((Counter(map(_print, real)) & Counter(map(_print, mix))).values())
+            missing = len(real) - sum(
+                (Counter(map(_print, real)) & Counter(map(_print, mix))).values()
+            )
             raise ValueError(
                 f"The mix lacks {missing:,} of {len(real):,} rows of the real data, the first is "
                 f"row {i}: {str(_bare(row))[:80]}. Add generated data with accumulate, which keeps "

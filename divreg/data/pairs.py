@@ -60,11 +60,11 @@ def divpo_pairs(
     Args:
         rewards: Of the ``n`` responses of one prompt, any unit.
         diversity: Of each, any unit; higher is rarer. Equal ones: the better reward is chosen, the
-            worse one rejected.
+            worse rejected.
         rho: Share of what ``threshold`` says, in [0, 0.5].
         threshold: See :func:`best_and_worst`.
-        count: Most pairs that are wanted. The i-th most diverse of the best goes with the i-th least
-            diverse of the worst, so that no response is in two pairs.
+        count: Most pairs that are wanted. The i-th most diverse of the best goes with the i-th
+            least diverse of the worst, so that no response is in two pairs.
         texts: Of the responses: equal ones count as one, and never stand against each other. What
             is still tied goes by a hash of them: not by their order, and not by the alphabet.
 
@@ -113,8 +113,9 @@ def best_and_worst(rewards: ArrayLike, *, rho: float, threshold: Threshold = "ra
 
     ``"range"``: those with :math:`r \ge r_{max} - \rho (r_{max} - r_{min})`, and those with
     :math:`r \le r_{min} + \rho (r_{max} - r_{min})`. ``"count"``: the best and the worst
-    :math:`\lceil \rho n \rceil` of them, at least one, at most half; ``"count-floor"`` rounds down.
-    Responses with the reward of the last one that counts count as well, whatever their order.
+    :math:`\lceil \rho n \rceil` of them, at least one; ``"count-floor"`` rounds down.
+    Responses with the reward of the last one that counts count as well, whatever their order. Those
+    that are on both sides, such as the middle of an odd number at ``rho=0.5``, are on neither.
 
     Args:
         rewards: Of the ``n`` responses, any unit.
@@ -126,7 +127,7 @@ def best_and_worst(rewards: ArrayLike, *, rho: float, threshold: Threshold = "ra
 
     Source:
         arXiv:2501.18101. Accounts of the paper differ on what ``rho`` is a share of; most say the
-        range. At 0 and 0.5 both mean much the same.
+        range. At 0 and 0.5 both mean much the same. What is on both sides is ours.
 
     >>> best_and_worst([0, 1, 1, 0, 1], rho=0.25)
     Sides(best=[1, 2, 4], worst=[0, 3], why_not='')
@@ -152,12 +153,11 @@ def best_and_worst(rewards: ArrayLike, *, rho: float, threshold: Threshold = "ra
     else:
         up = threshold == "count"
         many = math.ceil(rho * len(r) - _ON) if up else math.floor(rho * len(r) + _ON)
-        many = max(1, min(many, len(r) // 2))
+        many = max(1, many)
         ordered = np.sort(r)
         good, bad = r >= ordered[-many], r <= ordered[many - 1]
-    if (good & bad).any():
-        return Sides([], [], OVERLAP)
-    return Sides(np.flatnonzero(good).tolist(), np.flatnonzero(bad).tolist())
+    best, worst = np.flatnonzero(good & ~bad).tolist(), np.flatnonzero(bad & ~good).tolist()
+    return Sides(best, worst) if best and worst else Sides([], [], OVERLAP)
 
 
 def inverse_frequency(classes: Sequence[Hashable]) -> list[float]:

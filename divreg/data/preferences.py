@@ -1,4 +1,4 @@
-"""Preference pairs as TRL reads them: rows of prompt, chosen and rejected, in JSON lines or parquet.
+"""Preference pairs as TRL reads them: prompt, chosen and rejected, in JSON lines or parquet.
 
 Where a prompt or a response was a conversation, all rows are; other texts become messages.
 """

@@ -285,7 +285,7 @@ def _facts(
         "rho": options.rho,
         "pairs_per_prompt": options.count,
         "diversity": criteria.words(options, kind),
-        "deviation": criteria.axes(options, kind),
+        "deviation": criteria.axes(options),
         "encoder": None if options.encoder is None else options.encoder.facts,
         "style_encoder": None if options.style is None else options.style.facts,
         "reasoning": "kept" if options.keep_reasoning else "removed",

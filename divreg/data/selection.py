@@ -39,8 +39,8 @@ def principal_axes(scores: ArrayLike) -> Axes:
     """Turn several scores of every row into uncorrelated ones: principal component analysis.
 
     Args:
-        scores: ``(n, m)``: ``m`` scores of ``n`` rows, any units; higher is better in each. They are
-            standardised; one that is the same for all rows says nothing and has loading 0.
+        scores: ``(n, m)``: ``m`` scores of ``n`` rows, any units; higher is better in each. They
+            are standardised; one that is the same for all rows says nothing and has loading 0.
 
     Returns:
         As many axes as there are independent scores. Each points to where the sum of the scores
@@ -81,9 +81,7 @@ def principal_axes(scores: ArrayLike) -> Axes:
     return Axes(z @ loadings.T, loadings, sizes**2 / (sizes**2).sum())
 
 
-def select_per_axis(
-    scores: ArrayLike, k: int, *, axes: int = 4, least: float = 0.0
-) -> Selection:
+def select_per_axis(scores: ArrayLike, k: int, *, axes: int = 4, least: float = 0.0) -> Selection:
     """Select the best ``k`` rows of each axis: best in different ways.
 
     Taking the best rows of one number, or of a mean, takes rows that are good in the same way. An
@@ -102,7 +100,8 @@ def select_per_axis(
         At most ``k * axes`` rows: those that several axes select are there once.
 
     Raises:
-        ValueError: If ``k`` is not in 1 to ``n``, ``axes`` is less than 1, or no row is good enough.
+        ValueError: If ``k`` is not in 1 to ``n``, ``axes`` is less than 1, or no row is good
+            enough.
 
     Source:
         He et al., arXiv:2510.18909, which reports an overlap below 2 %. It has a threshold on a

@@ -36,7 +36,7 @@ def test_a_mix_that_lost_a_real_row_is_refused():
     lost = interleave_datasets([REAL, SECOND], stopping_strategy="first_exhausted")
     with pytest.raises(ValueError, match="lacks 2 of 4 rows of the real data, the first is row 2"):
         require_all(REAL, lost)
-    with pytest.raises(ValueError, match="the first is row 2: {'text': 'b'}"):
+    with pytest.raises(ValueError, match=r"the first is row 2: \{'text': 'b'\}"):
         require_all(REAL, data("c", "a", "b", "z"))
     require_all(REAL, interleave_datasets([REAL, SECOND], stopping_strategy="all_exhausted"))
 

@@ -39,14 +39,15 @@ def test_the_worked_pairs(threshold, rho, pair):
 def test_prompts_without_a_pair_say_why():
     assert divpo_pairs([1], [1]).why_not == ONE
     assert divpo_pairs([1, 1, 1], [1, 2, 3]).why_not == EQUAL
-    assert divpo_pairs([0, 0.5, 1], [1, 2, 3], rho=0.5).why_not == OVERLAP
     assert divpo_pairs([1, 1, 1, 0], [1, 2, 3, 4], rho=0.5, threshold="count").why_not == OVERLAP
     assert divpo_pairs([0, 1], [1, 1], texts=["a", "a"]).why_not == SAME
     assert divpo_pairs([0, 1], [1, 1], texts=["a", "b"]) == ([(1, 0)], "")
 
 
-def test_an_odd_number_has_a_middle_that_is_on_neither_side():
+def test_what_is_on_both_sides_is_on_neither():
     assert best_and_worst([1, 2, 3, 4, 5], rho=0.5, threshold="count")[:2] == ([3, 4], [0, 1])
+    assert best_and_worst([0, 0.5, 1], rho=0.5)[:2] == ([2], [0])
+    assert best_and_worst([2, 1, 1, 0], rho=0.5, threshold="count")[:2] == ([0], [3])
 
 
 def test_shares_that_are_whole_numbers_are_not_rounded_away():
