@@ -89,7 +89,7 @@ def place(
         reward: Column of the reward; higher is better.
 
     Raises:
-        ValueError: If a row has no finite reward, or an attribute is missing.
+        ValueError: If a row has no finite reward, or a column is missing.
 
     Source:
         Mouret and Clune, MAP-Elites, arXiv:1504.04909; Bradley et al., Quality-Diversity through AI
@@ -100,6 +100,8 @@ def place(
     """
     found = dict(archive)
     for i, row in enumerate(responses):
+        if missing := {"prompt", "completion"} - set(row):
+            raise ValueError(f"The archive needs {sorted(missing)}; row {i} has {sorted(row)}.")
         value = row.get(reward)
         if not isinstance(value, int | float) or abs(value) == float("inf") or value != value:
             raise ValueError(

@@ -129,8 +129,8 @@ def show(console: Console, found: Found, output: Path) -> None:
     sizes = facts["responses_per_prompt"]
     each = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
     console.print(
-        f"\n{len(found.pairs):,} pairs in {output}, of {facts['prompt_count']:,} prompts with "
-        f"{each} responses each.",
+        f"\n{len(found.pairs):,} {'pair' if len(found.pairs) == 1 else 'pairs'} in {output}, of "
+        f"{facts['prompt_count']:,} prompts with {each} responses each.",
         markup=False,
     )
     console.print(

@@ -57,7 +57,7 @@ def accumulate(
                 f"{name} needs the columns of the real data, {sorted(real.column_names)}; got "
                 f"{sorted(rows.column_names)}. Rename or remove columns first."
             )
-    kept = round(before[REAL] * len(marked))
+    kept = Counter(marked[COLUMN])[REAL]
     room = _room(kept, len(marked), sum(map(len, generations.values())), least_real)
     features = Features(marked.features | {COLUMN: Value("string")})
     parts = [marked.cast(features)]
@@ -92,9 +92,8 @@ def require_all(real: "Dataset", mix: "Dataset") -> None:
         key = _print(row)
         there[key] -= 1
         if there[key] < 0:
-            missing = len(real) - sum(
-                (Counter(map(_print, real)) & Counter(map(_print, mix))).values()
-            )
+            common = Counter(map(_print, real)) & Counter(map(_print, mix))
+            missing = len(real) - common.total()
             raise ValueError(
                 f"The mix lacks {missing:,} of {len(real):,} rows of the real data, the first is "
                 f"row {i}: {str(_bare(row))[:80]}. Add generated data with accumulate, which keeps "

@@ -65,6 +65,7 @@ def test_what_is_no_response_or_no_archive_is_refused(tmp_path):
     for call, message in (
         (lambda: place({}, [ROWS[0] | {"reward": None}], EDGES), "got None in row 0"),
         (lambda: place({}, [ROWS[0] | {"tone": None}], EDGES), "the attribute 'tone'"),
+        (lambda: place({}, [{"prompt": "a", "reward": 1}], EDGES), "needs .'completion'.; row 0"),
         (lambda: place({}, ROWS, {"tone": [1]}), "needs a number; got 'dark'"),
         (lambda: place({}, ROWS, {"words": [10, 5]}), "need to ascend"),
         (lambda: coverage(place({}, ROWS, EDGES), 2), "at most 2 cells a prompt; got 3"),
