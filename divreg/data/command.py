@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     sides = parser.add_argument_group("which responses are the best and the worst of a prompt")
     sides.add_argument(
         "--rho", type=float, default=0.25, metavar="X",
-        help="this share at either end, 0 to 0.5 (0.25); 0 pairs the best with the worst",
+        help="this share at either end, 0 to 0.5 (0.25); 0: the best and the worst reward only",
     )  # fmt: skip
     sides.add_argument(
         "--threshold", choices=get_args(Threshold), default="range",

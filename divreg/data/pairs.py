@@ -53,9 +53,9 @@ def divpo_pairs(
 
     .. math:: y_c = \arg\max_{y \in Y_c} D(y), \quad y_r = \arg\min_{y \in Y_r} D(y)
 
-    with the sets of :func:`best_and_worst`. ``rho=0`` pairs the best with the worst, as DPO does;
-    ``rho=0.5`` chooses by diversity within either half. A chosen response always has the higher
-    reward.
+    with the sets of :func:`best_and_worst`. ``rho=0`` pairs the best with the worst, as DPO does,
+    and looks at diversity where several are the best; ``rho=0.5`` chooses by diversity within
+    either half. A chosen response always has the higher reward.
 
     Args:
         rewards: Of the ``n`` responses of one prompt, any unit.

@@ -88,12 +88,19 @@ class Found:
     prompts: Problems = field(default_factory=Problems)
 
     def sentences(self) -> list[str]:
-        """Return a sentence for every reason why something is in no pair."""
-        return [
+        """Return a sentence for every reason why something is in no pair, or in any."""
+        found = [
             *self.rows.sentences(),
             *self.responses.sentences("response"),
             *self.prompts.sentences("prompt"),
         ]
+        if even := self.facts.get("prompts_equally_diverse"):
+            prompts = "1 prompt" if even == 1 else f"{even:,} prompts"
+            found.append(
+                f"In {prompts} all responses are equally diverse, so that rewards alone chose: "
+                f"--encoder NAME tells responses apart that all differ."
+            )
+        return found
 
 
 def find_pairs(path: Path, options: Options) -> Found:
@@ -116,6 +123,7 @@ def find_pairs(path: Path, options: Options) -> Found:
     scored = _scored(read, options, kind, found.responses, columns)
     seen: list[tuple[int, list[Pair], str, str]] = []
     total = _Sums()
+    even = 0
     with Groups(scored, _conversation) as together:
         if not together.count:
             raise ValueError(_nothing(path, found, options, kind, columns))
@@ -125,7 +133,9 @@ def find_pairs(path: Path, options: Options) -> Found:
             pairs = [Pair(responses[i], responses[j], len(responses)) for i, j in picked.pairs]
             seen.append((group.first, pairs, picked.why_not, group.samples[0].place))
             total.add(responses)
+            even += bool(pairs) and len({r.diversity for r in responses}) == 1
         found.facts = _facts(path, options, kind, together, prompts)
+        found.facts["prompts_equally_diverse"] = even
     for _, pairs, why_not, place in sorted(seen, key=lambda x: x[0]):
         found.pairs += pairs
         if why_not:

@@ -76,6 +76,12 @@ def test_the_seldom_good_answer_is_chosen_and_the_frequent_bad_one_rejected(writ
     assert found["means"]["chosen"]["distinct_frac"] == 1
 
 
+def test_prompts_in_which_diversity_says_nothing_are_said(write, paired):
+    out, _, found = paired(write([*BIRDS, *scored("all differ", ("a", 1), ("b", 0), ("c", 0.9))]))
+    assert "In 1 prompt all responses are equally diverse, so that rewards alone chose" in out
+    assert found["prompts_equally_diverse"] == 1
+
+
 def test_every_criterion(write, paired, minilm):
     rows = scored("p", ("a cat", 1), ("a kitten", 1), ("tax law", 1), ("a cat", 0), ("rain", 0))
     extra = {
