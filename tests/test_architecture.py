@@ -25,6 +25,11 @@ MAY = {
         {"numpy", "pyarrow", "rich"},
         {"divreg.encoders", "divreg.measure", "divreg.metrics", "divreg.plain_trl"},
     ),
+    "divreg.data": (
+        {"numpy", "pyarrow", "rich", "datasets"},
+        {"divreg.data", "divreg.encoders", "divreg.measure", "divreg.metrics"},
+    ),
+    "divreg.data.pairs": ({"numpy"}, {"divreg.metrics"}),
     "divreg.signals": (
         {"numpy", "torch", "jaxtyping"},
         {"divreg.compose", "divreg.metrics", "divreg.signals", "divreg_kernels"},
@@ -96,6 +101,7 @@ LATE = (
     "divreg.cli",
     "divreg.compose",
     "divreg.control",
+    "divreg.data",
     "divreg.encoders",
     "divreg.graders",
     "divreg.measure",
