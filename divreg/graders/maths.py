@@ -53,6 +53,8 @@ def answer(text: str) -> str | None:
     r"""Return the class of the answer in a text: equal values are one class; None without one.
 
     Numbers are equal to six decimals, as math-verify compares them; formulas are multiplied out.
+    Some that math-verify calls equal are still two classes: an interval and the inequality that
+    says the same, an equation and its double.
 
     Raises:
         ValueError: If math-verify is not installed.
@@ -258,6 +260,7 @@ def _form(value: Any) -> str:
         rows = (", ".join(map(_form, row)) for row in value.tolist())
         return "[" + "; ".join(rows) + "]"
     if isinstance(value, sympy.core.relational.Relational):
+        value = value.canonical  # 3 < x is x > 3
         sign = value.rel_op  # pyright: ignore[reportAttributeAccessIssue]
         return f"{_form(value.lhs)} {sign} {_form(value.rhs)}"
     value = value.doit()
