@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import json
+import math
 import shlex
 import sys
 import time
@@ -45,7 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--embedded", action="store_true", help="five prompts a family that come along, no hub"
     )
-    parser.add_argument("--split", default="held_out", help="of the prompts (held_out: those to test on)")
+    parser.add_argument(
+        "--split", default="held_out", help="of the prompts (held_out: those to test on)"
+    )
     parser.add_argument("--prompts", type=int, metavar="N", help="the first N of each task (all)")
     parser.add_argument("--samples", type=int, default=32, help="of each prompt (32)")
     parser.add_argument("--k", type=int, help="samples that counts are brought to (all)")
@@ -308,7 +311,7 @@ def _show(console: Console, tasks: Sequence[Traced], chosen: argparse.Namespace)
             if not all(name in m.sets[0].numbers for m in measured):
                 continue
             means = [m.sets[0].numbers[name].estimate for m in measured]
-            table.add_row(name.replace("_at_k", f"_at_{k}"), *(f"{mean:.2f}" for mean in means))
+            table.add_row(name.replace("_at_k", f"_at_{k}"), *map(_mean, means))
             cells = [cell(step.differences[name]).rstrip("* ") for step in one.steps]
             table.add_row("", "", *cells, style="dim")
         console.print(table)
@@ -327,7 +330,16 @@ def _summary(tasks: Sequence[Traced], leads: Mapping[str, str]) -> Table:
             if None in means:
                 continue
             head = (escape(one.task), f"{next(iter(one.found.values())).facts['prompt_count']:,}")
-            cells = [f"{mean.estimate:.2f}" for mean in means if mean is not None]
+            cells = [_mean(mean.estimate) for mean in means if mean is not None]
             table.add_row(*(head if first else ("", "")), name, *cells)
             first = False
     return table
+
+
+def _mean(x: float) -> str:
+    """Return a mean as it is printed.
+
+    >>> _mean(0.5), _mean(math.nan)
+    ('0.50', 'none')
+    """
+    return "none" if math.isnan(x) else f"{x:.2f}"
