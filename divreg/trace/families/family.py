@@ -122,7 +122,8 @@ class Family:
             reason = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
             raise ValueError(
                 f"{self.name} needs the data set {self.hub}, split {split}, which cannot be "
-                f"loaded: {reason[:200]} For the five rows that come with divreg, type --embedded."
+                f"loaded: {reason[:200].rstrip('.')}. For the five rows that come with divreg, "
+                f"type --embedded."
             ) from error
 
     def _prepare(self, row: Row) -> dict[str, Any] | None:
