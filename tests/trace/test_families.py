@@ -209,3 +209,12 @@ def test_the_hub_has_the_rows(name):
     sizes = {"humaneval": 164, "ifeval": 541, "truthfulqa": 817, "math-geometry": 479}
     assert len(rows) == sizes.get(name, 500)
     assert {"prompt", "plain"} <= set(rows.column_names)
+
+
+def test_the_table_of_families_names_them_all(repo):
+    table = (repo / "divreg" / "trace" / "families" / "README.md").read_text()
+    for name, family in families.FAMILIES.items():
+        (row,) = [line for line in table.splitlines() if f"`{name}`" in line.partition("|")[2]
+                  .partition("|")[0]]  # fmt: skip
+        assert family.hub in row
+        assert ("open" in row.rpartition("|")[0].rpartition("|")[2]) == (family.is_correct is None)
