@@ -26,7 +26,7 @@ SPLIT = (
 )
 _SAME = ("reasoning", "classes", "encoder")  # facts that have to be those of the first set
 _SANE = 1.25  # of the loss: a larger share among right answers means that wrong ones hide it
-_SAMPLED = ("temperature", "top_p", "top_k", "min_p", "max_tokens")
+_SAMPLED = ("temperature", "top_p", "top_k", "min_p", "max_tokens", "chain_of_thought")
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,10 @@ from divreg.measure.summary import Measured, Set, summarise
 from divreg.metrics.classes import classes_from_keys, text_classes
 from divreg.plain_trl import condition
 
-SETTINGS = ("model", "temperature", "top_p", "top_k", "min_p", "max_tokens", "seed")
+SETTINGS = (
+    *("model", "temperature", "top_p", "top_k", "min_p", "max_tokens", "seed"),
+    "chain_of_thought",
+)
 _SHOWN = 200  # characters of a sample that a reader is shown
 _AT_A_TIME = 64  # prompts whose texts are embedded together
 _TAGS = re.compile(r"<think>.*?</think>\s*", re.DOTALL)
