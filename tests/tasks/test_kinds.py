@@ -256,3 +256,31 @@ def test_the_task_grades_texts_and_conversations_by_their_row():
 def test_what_cannot_be_says_what_to_type(call, cure):
     with pytest.raises(ValueError, match=cure):
         call()
+
+
+def test_grpo_trains_on_conversations_and_knows_their_classes(
+    tiny_checkpoint, grpo_arguments, tmp_path
+):
+    from divreg import CollapseMonitor, DiverseGRPOConfig, DiverseGRPOTrainer, signals
+
+    seen = []
+
+    def look(rewards, *, answer, prompts, texts):
+        seen.extend(zip(prompts, texts, answer, strict=True))
+        return rewards
+
+    trainer = DiverseGRPOTrainer(
+        tiny_checkpoint,
+        reward_funcs=kinds.accuracy_reward,
+        args=DiverseGRPOConfig(**grpo_arguments),
+        train_dataset=kinds.dataset("train", names=["bird", "metal"]),
+        interventions=[look],
+        signals={"answer": kinds.extract, "partition": signals.by_answer},
+        callbacks=[CollapseMonitor(answer=kinds.extract)],
+    )
+    seen.clear()  # of the rehearsal, which knows no prompts of ours
+    trainer.train()
+    asked = {kinds.prompt(name)[0]["content"] for name in ("bird", "metal")}
+    assert {prompt for prompt, _, _ in seen} == asked
+    for prompt, texts, found in seen:
+        assert found == [kinds.extract(text, prompt=prompt) for text in texts]
