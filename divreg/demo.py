@@ -137,7 +137,7 @@ def _once(console: Console, output: Path, steps: int, processes: int) -> None:
         f"Both runs: the same base model, numbers, seed, rate and {steps} steps of 8 x 16 answers; "
         f"every right answer earns 1.\n"
     )
-    base = progress.base_model(console, EXPRESSIONS.model)
+    base = progress.base_model(console, EXPRESSIONS.need("model", "divreg demo"))
     jobs = []
     for row in (runs.PLAIN, runs.DIVERSE):
         shutil.rmtree(output / row.name, ignore_errors=True)
@@ -162,7 +162,7 @@ def _table(console: Console, output: Path, seeds: int, steps: int, processes: in
         f"[bold]divreg demo[/bold]: {len(runs.ROWS)} ways to train x {seeds} seeds, {steps} steps "
         f"each, {processes} at a time. Finished runs are kept in {escape(str(output))}."
     )
-    base = progress.base_model(console, EXPRESSIONS.model)
+    base = progress.base_model(console, EXPRESSIONS.need("model", "divreg demo"))
     jobs = [
         (runs.Run(row, seed, steps), output / "seeds" / f"{row.name}-{seed}")
         for seed in range(seeds)
@@ -177,7 +177,7 @@ def _table(console: Console, output: Path, seeds: int, steps: int, processes: in
 
 def _sweep(console: Console, output: Path, seeds: int, steps: int, processes: int) -> None:
     """Train plain GRPO at several rates: the demo's rate is the best for pass@1."""
-    base = progress.base_model(console, EXPRESSIONS.model)
+    base = progress.base_model(console, EXPRESSIONS.need("model", "divreg demo"))
     jobs = [
         (
             runs.Run(runs.PLAIN, seed, steps, rate),

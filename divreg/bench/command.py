@@ -106,7 +106,7 @@ def run(
     base = (
         Path(chosen.model)
         if chosen.model
-        else progress.base_model(console, find(chosen.task).model)
+        else progress.base_model(console, find(chosen.task).need("model", "divreg bench"))
     )
     jobs = [(job, output / "runs" / f"{job.row.name}-{job.seed}") for job in chosen.runs()]
     found, priced = _known(whole, base, output)

@@ -83,7 +83,9 @@ def read(path: str | Path) -> Plan:
         if key not in _KEYS:
             raise ValueError(spec.unknown(f"{path}", "key", key, _KEYS))
     task = str(document.get("task"))
-    find(task)
+    needed = ("reward", "is_correct", "answer", *(() if document.get("model") else ("model",)))
+    for part in needed:
+        find(task).need(part, str(path))
     given = document.get("rows")
     if not isinstance(given, Mapping) or not given:
         raise ValueError(

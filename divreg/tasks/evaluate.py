@@ -1,14 +1,14 @@
 """What a model can do of a verifiable task: right how often, in how many different ways."""
 
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
-import torch
-
 from divreg.metrics.ngrams import distinct_n
 from divreg.metrics.pass_at_k import pass_at_k
 from divreg.metrics.richness import rarefied_distinct
+from divreg.tasks.sampling import Way, draw
 from divreg.tasks.task import EXPRESSIONS, Task
 
 
@@ -33,98 +33,6 @@ class Score:
     def as_dict(self) -> dict[str, Any]:
         """Return the score as a row for a JSON file."""
         return asdict(self)
-
-
-@torch.inference_mode()
-def sample(
-    model: Any,
-    names: Any,
-    prompts: Sequence[str | list[dict[str, str]]],
-    *,
-    samples: int,
-    max_tokens: int,
-    seed: int,
-    rows_at_once: int = 2048,
-) -> tuple[list[list[str]], float]:
-    """Sample answers at temperature 1, with a key-value cache and a generator of their own.
-
-    Args:
-        model: A causal LM.
-        names: Its tokenizer.
-        prompts: Texts, or conversations, which the tokenizer's chat template writes; where their
-            lengths in tokens differ they are padded on the left.
-        samples: Answers to each.
-        max_tokens: Longest answer.
-        seed: Of the sampling.
-        rows_at_once: Answers written side by side.
-
-    Returns:
-        One list of ``samples`` texts per prompt, and the mean token entropy in nats.
-    """
-    generator = torch.Generator(model.device).manual_seed(seed)
-    rows = [_encode(names, prompt) for prompt in prompts]
-    width = max(map(len, rows))
-    blank = names.pad_token_id if names.pad_token_id is not None else names.eos_token_id
-    ids = torch.tensor([[blank] * (width - len(row)) + row for row in rows])
-    real = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
-    texts: list[str] = []
-    entropy, tokens = 0.0, 0
-    for some, mask in zip(
-        ids.repeat_interleave(samples, dim=0).split(rows_at_once),
-        real.repeat_interleave(samples, dim=0).split(rows_at_once),
-        strict=True,
-    ):
-        padding = None if bool(real.all()) else mask.to(model.device)
-        drawn, their_entropy, alive = _continue(
-            model, some.to(model.device), padding, max_tokens, generator, names.eos_token_id, blank
-        )
-        texts += names.batch_decode(drawn, skip_special_tokens=True)
-        entropy += (their_entropy * alive).sum().item()
-        tokens += int(alive.sum())
-    groups = [texts[i : i + samples] for i in range(0, len(texts), samples)]
-    return groups, entropy / max(1, tokens)
-
-
-def _encode(names: Any, prompt: str | list[dict[str, str]]) -> list[int]:
-    if isinstance(prompt, str):
-        return names.encode(prompt)
-    text = names.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False)
-    return names.encode(text, add_special_tokens=False)
-
-
-def _continue(
-    model: Any,
-    prompts: torch.Tensor,
-    padding: torch.Tensor | None,
-    max_tokens: int,
-    generator: torch.Generator,
-    end: int,
-    blank: int,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    alive = torch.ones(len(prompts), dtype=torch.bool, device=prompts.device)
-    cache, given = None, prompts
-    drawn, entropies, masks = [], [], []
-    for _ in range(max_tokens):
-        where = {}
-        if padding is not None:
-            places = (padding.cumsum(-1) - 1).clamp(min=0)[:, -given.shape[1] :]
-            where = {"attention_mask": padding, "position_ids": places}
-        out = model(
-            input_ids=given, past_key_values=cache, use_cache=True, logits_to_keep=1, **where
-        )
-        cache = out.past_key_values
-        logprob = out.logits[:, -1].float().log_softmax(-1)
-        probability = logprob.exp()
-        given = torch.multinomial(probability, 1, generator=generator)
-        drawn.append(given[:, 0].masked_fill(~alive, blank))
-        entropies.append(torch.special.entr(probability).sum(-1))
-        masks.append(alive)
-        alive = alive & (given[:, 0] != end)
-        if padding is not None:
-            padding = torch.cat([padding, padding.new_ones(len(padding), 1)], 1)
-        if not alive.any():
-            break
-    return torch.stack(drawn, 1), torch.stack(entropies, 1), torch.stack(masks, 1)
 
 
 def evaluate(
@@ -152,28 +60,31 @@ def evaluate(
         k: The budget that the score speaks of.
         seed: Of the sampling.
         rows_at_once: Answers written side by side.
+
+    Raises:
+        ValueError: For an open task.
     """
+    is_correct, answer = (task.need(part, "evaluate") for part in ("is_correct", "answer"))
     if rows is None:
         rows = cast(Sequence[Mapping[str, Any]], list(task.dataset("held_out")))
-    groups, entropy = sample(
-        model.eval(),
-        names,
-        [row["prompt"] for row in rows],
-        samples=samples,
-        max_tokens=task.max_tokens + 2,
-        seed=seed,
-        rows_at_once=rows_at_once,
-    )
+    way = Way(samples, task.max_tokens + 2, seed=seed)
+    drawn = draw(
+        model.eval(), names, [row["prompt"] for row in rows], way,
+        nuclei=False, rows_at_once=rows_at_once,
+    )  # fmt: skip
+    groups = [[one.text for one in own] for own in drawn]
     right = [
-        [task.answer(t) for t in texts if task.is_correct(t, row)]
+        [answer(t) for t in texts if is_correct(t, row)]
         for row, texts in zip(rows, groups, strict=True)
     ]
+    tokens = [one.tokens for own in drawn for one in own]
+    entropies = [cast(float, one.entropy) for own in drawn for one in own]
     budgets = [2**i for i in range(samples.bit_length())]
     return Score(
         pass_at_1=_mean(len(r) / samples for r in right),
         pass_at_k=_mean(pass_at_k(samples, len(r), k) for r in right),
         distinct_correct=_mean(rarefied_distinct(r, k, samples) for r in right),
-        entropy_nats=entropy,
+        entropy_nats=sum(map(operator.mul, entropies, tokens)) / sum(tokens),
         distinct_ngrams=_mean(
             (
                 distinct_n([" ".join(t) for t in texts[:k]], 2)

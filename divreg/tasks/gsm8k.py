@@ -1,13 +1,11 @@
 """GSM8K as TRL wants it: conversational prompts, and gold solutions that math-verify reads."""
 
-import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 INSTRUCTION = "Please reason step by step, and put your final answer within \\boxed{}."
-_BOXED = re.compile(r"\\boxed\{\s*\\?\$?([^{}]*?)\s*\}")
 
 
 def dataset(split: str = "train") -> "Dataset":
@@ -34,19 +32,3 @@ def row(raw: dict[str, str]) -> dict[str, Any]:
         {"role": "user", "content": raw["question"]},
     ]
     return {"prompt": messages, "solution": f"\\boxed{{{gold}}}"}
-
-
-def answer(text: str) -> str | None:
-    r"""Return the last boxed answer of a completion, numbers in one spelling; None without one.
-
-    >>> answer(r"so \boxed{1,200.0}"), answer(r"\boxed{3} or \boxed{ 7 }"), answer("it is 7")
-    ('1200', '7', None)
-    """
-    found = _BOXED.findall(text)
-    if not found:
-        return None
-    plain = found[-1].replace(",", "").rstrip(".")
-    try:
-        return f"{float(plain):g}" if abs(float(plain)) < 1e6 else plain
-    except ValueError:
-        return plain or None

@@ -196,7 +196,7 @@ def _trainer(run: Run, base: Path, output_dir: Path, callbacks: Sequence[Any] = 
     task = run.found
     common: dict[str, Any] = {
         "model": run.model,
-        "reward_funcs": task.reward,
+        "reward_funcs": task.need("reward", "a run"),
         "train_dataset": task.dataset("train"),
         "callbacks": list(callbacks),
     }

@@ -1,7 +1,7 @@
-"""What a verifiable task is made of, and the ones that come along."""
+"""What a task is made of, and the ones that come along."""
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,26 +14,60 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Task:
-    """A task whose right answers can be told from wrong ones, and from each other.
+    """Prompts, and how their answers are told right from wrong and from each other.
 
     Attributes:
         name: What it is called; ``divreg bench`` files its results under it.
-        dataset: Split name, ``"train"`` or ``"held_out"``, to a data set with a column ``prompt``.
-        reward: A TRL reward function: 1 for right, 0 for wrong.
-        is_correct: Whether a text answers a row of the data set.
-        answer: The class of a text; two right answers of one class are the same answer.
+        dataset: Split name, ``"train"`` or ``"held_out"``, to a data set with a column ``prompt``:
+            a text, or a conversation, and then a column ``plain`` beside it, the same question for
+            a model without chat template.
+        reward: A TRL reward function: 1 for right, 0 for wrong. None where nobody trains on it.
+        is_correct: Whether a text answers a row of the data set; what it returns is None where
+            this machine cannot judge it. None for an open task, which has no right answers.
+        answer: The class of a text, None where it has none; two right answers of one class are the
+            same answer. None where texts are the only classes.
         max_tokens: The longest answer.
         model: Builds or finds the base model, in a folder; called with a function that is told
-            (steps done, steps in all).
+            (steps done, steps in all). None where the task has no model of its own.
+        side_by_side: Whether ``is_correct`` and ``answer`` may be called from several threads.
+        stop: Texts that end an answer of a model without chat template: it is cut before the first.
+        group: The kind of prompts, where they are of a data set of others: summaries, code, ...
     """
 
     name: str
     dataset: "Callable[[str], Dataset]"
-    reward: Callable[..., list[float]]
-    is_correct: Callable[[str, Mapping[str, Any]], bool]
-    answer: Callable[[str], str | None]
+    reward: Callable[..., list[float]] | None
+    is_correct: Callable[[str, Mapping[str, Any]], bool | None] | None
+    answer: Callable[[str], str | None] | None
     max_tokens: int
-    model: Callable[..., Path]
+    model: Callable[..., Path] | None
+    side_by_side: bool = False
+    stop: tuple[str, ...] = ()
+    group: str = ""
+
+    def need(self, part: str, who: str) -> Any:
+        """Return what a command cannot do without.
+
+        Args:
+            part: Name of an attribute that may be None.
+            who: The command, for the message.
+
+        Raises:
+            ValueError: If it is None.
+        """
+        found = getattr(self, part)
+        if found is None:
+            raise ValueError(
+                f"{who} needs a task that has {part}; {self.name} has none. Use one of "
+                f"{', '.join(TASKS)}, or a Task of your own with {part}=..."
+            )
+        return found
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Return the name that was probably meant, as a question; empty if none is near."""
+    near = difflib.get_close_matches(str(name), list(names), n=1)
+    return f"Did you mean {near[0]!r}?" if near else ""
 
 
 def _tiny(corpus: str) -> Callable[..., Path]:
@@ -92,8 +126,7 @@ def find(name: str) -> Task:
         return TASKS[name]
     if "." not in str(name):
         known = ", ".join(TASKS)
-        near = difflib.get_close_matches(str(name), TASKS, n=1)
-        cure = f"Did you mean {near[0]!r}?" if near else "Or the dotted path of a Task of your own."
+        cure = nearest(name, TASKS) or "Or the dotted path of a Task of your own."
         raise ValueError(f"there is no task {name!r}; there are {known}. {cure}")
     found = spec.named(name, "task")
     if not isinstance(found, Task):

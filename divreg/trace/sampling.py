@@ -37,6 +37,7 @@ def sample_stage(
     Raises:
         ValueError: If the model cannot be loaded or has no end of text.
     """
+    is_correct, answer = (task.need(part, "divreg trace") for part in ("is_correct", "answer"))
     done = _resume(path, len(rows), samples)
     advance(min(done * AT_A_TIME, len(rows)))
     if done * AT_A_TIME >= len(rows):
@@ -57,8 +58,8 @@ def sample_stage(
                     "prompt": row["prompt"],
                     "completion": text,
                     "sample": i,
-                    "correct": bool(task.is_correct(text, row)),
-                    "class": task.answer(text) or text,
+                    "correct": bool(is_correct(text, row)),
+                    "class": answer(text) or text,
                     **facts,
                 }
                 for row, own in zip(some, texts, strict=True)

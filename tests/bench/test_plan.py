@@ -1,10 +1,13 @@
 """A plan reads what it says, and refuses what cannot be with the cure."""
 
+from dataclasses import replace
+
 import pytest
 import yaml
 
 from divreg.bench import plan
 from divreg.methods import METHODS
+from divreg.tasks.task import EXPRESSIONS, TASKS
 
 
 @pytest.fixture
@@ -39,6 +42,17 @@ def test_rows_take_the_common_settings_and_blocks(write):
     assert [(r.row.name, r.seed) for r in read.runs()][:4] == [
         ("grpo", 0), ("entropy-0.1", 0), ("ours", 0), ("grpo", 1),
     ]  # fmt: skip
+
+
+def test_a_task_that_cannot_be_trained_on_is_refused(write, monkeypatch):
+    open_ = replace(EXPRESSIONS, name="stories", reward=None, is_correct=None, answer=None)
+    monkeypatch.setitem(TASKS, "stories", open_)
+    with pytest.raises(ValueError, match="needs a task that has reward; stories has none"):
+        plan.read(write(task="stories"))
+    monkeypatch.setitem(TASKS, "bare", replace(EXPRESSIONS, name="bare", model=None))
+    with pytest.raises(ValueError, match="needs a task that has model; bare has none"):
+        plan.read(write(task="bare"))
+    assert plan.read(write(task="bare", model="my/model")).model == "my/model"
 
 
 def test_only_keeps_the_first_row_to_compare_with(write):

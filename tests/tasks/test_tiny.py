@@ -2,12 +2,15 @@
 
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
 
 from divreg.tasks import corpora, expressions, tiny
-from divreg.tasks.evaluate import evaluate, sample
+from divreg.tasks.evaluate import evaluate
+from divreg.tasks.sampling import Drawn
+from divreg.tasks.task import EXPRESSIONS
 
 SMALL = tiny.Recipe(hidden=16, layers=1, heads=2, feedforward=32, examples=1280, batch=64)
 
@@ -101,63 +104,23 @@ def test_losing_the_race_to_build_returns_the_winner_s_model(cache):
     assert [p.name for p in cache.iterdir()] == [folder.name]
 
 
-def test_cached_sampling_agrees_with_a_full_forward_pass():
-    """The entropy of every sampled token, again without a key-value cache."""
-    torch.manual_seed(0)
-    names = tiny.tokenizer()
-    model = tiny._new_model(SMALL, names).eval()
-    texts, entropy = sample(model, names, ["24=", "35="], samples=4, max_tokens=5, seed=3)
-    assert [len(group) for group in texts] == [4, 4]
-    torch.manual_seed(99)  # the sampling has a generator of its own
-    assert sample(model, names, ["24=", "35="], samples=4, max_tokens=5, seed=3) == (texts, entropy)
-    from divreg.tasks.evaluate import _continue
-
-    prompts = torch.tensor([names.encode("24=")] * 6)
-    with torch.inference_mode():
-        drawn, entropies, alive = _continue(
-            model, prompts, None, 5, torch.Generator().manual_seed(0), tiny.EOS, tiny.PAD
-        )
-        logits = model(input_ids=torch.cat([prompts, drawn], dim=1)).logits[:, 2:-1]
-    logprob = logits.log_softmax(-1)
-    expected = -(logprob.exp() * logprob).sum(-1)
-    torch.testing.assert_close(entropies[alive], expected[alive], rtol=1e-4, atol=1e-5)
-
-
-def test_prompts_of_different_lengths_are_continued_as_if_alone():
-    """The first token's distribution is the same with padding on its left, the others' too."""
-    torch.manual_seed(0)
-    names = tiny.tokenizer()
-    model = tiny._new_model(SMALL, names).eval()
-    for max_tokens in (1, 4):
-        alone = [
-            sample(model, names, [p], samples=512, max_tokens=max_tokens, seed=0)[1]
-            for p in ("24=", "3*8+24=")
-        ]
-        together = sample(
-            model, names, ["24=", "3*8+24="], samples=512, max_tokens=max_tokens, seed=0
-        )[1]
-        rtol = 1e-5 if max_tokens == 1 else 0.02  # later tokens are other draws
-        assert together == pytest.approx(sum(alone) / 2, rel=rtol)
-
-
-def test_a_conversation_is_written_by_the_chat_template():
-    names = tiny.tokenizer()
-    names.chat_template = "{{ messages[0]['content'] }}="
-    model = tiny._new_model(SMALL, names).eval()
-    said = [[{"role": "user", "content": "24"}]]
-    options = {"samples": 4, "max_tokens": 5, "seed": 3}
-    assert sample(model, names, said, **options) == sample(model, names, ["24="], **options)
-
-
 def test_score_of_a_model_that_always_gives_one_answer(monkeypatch):
     from divreg.tasks import evaluate as module
 
-    monkeypatch.setattr(module, "sample", lambda *_, **__: ([["3*8"] * 64, ["1+1"] * 64], 0.0))
+    drawn = [[Drawn(text, 4, -1.0, 0.5, 0.9, [])] * 64 for text in ("3*8", "1+1")]
+    monkeypatch.setattr(module, "draw", lambda *_, **__: drawn)
     names = tiny.tokenizer()
     model = tiny._new_model(SMALL, names)
     rows = [{"prompt": "24=", "target": 24}, {"prompt": "25=", "target": 25}]
     score = evaluate(model, names, rows=rows, samples=64)
     assert (score.pass_at_1, score.pass_at_k, score.distinct_correct) == (0.5, 0.5, 0.5)
+    assert score.entropy_nats == 0.5
+
+
+def test_an_open_task_cannot_be_scored():
+    open_ = replace(EXPRESSIONS, name="stories", is_correct=None)
+    with pytest.raises(ValueError, match="evaluate needs a task that has is_correct; stories has"):
+        evaluate(None, None, open_)
 
 
 def test_distinct_in_data_by_hand(monkeypatch):
