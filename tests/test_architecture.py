@@ -23,7 +23,10 @@ MAY = {
     "divreg.metrics": ({"numpy"}, {"divreg.metrics"}),
     "divreg.measure": (
         {"numpy", "pyarrow", "rich"},
-        {"divreg.encoders", "divreg.measure", "divreg.metrics", "divreg.plain_trl"},
+        {
+            *("divreg.encoders", "divreg.measure", "divreg.metrics", "divreg.plain_trl"),
+            "divreg.graders.code",
+        },
     ),
     "divreg.signals": (
         {"numpy", "torch", "jaxtyping"},

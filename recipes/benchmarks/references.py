@@ -33,6 +33,7 @@ from divreg.metrics import (
     next_token,
     ngrams,
     pass_at_k,
+    rank_correlation,
     richness,
     semantic_entropy,
     topk,
@@ -188,6 +189,11 @@ def judged(rng: np.random.Generator, prompts: int) -> tuple[list[int], list[int]
 def numbers(rng: np.random.Generator, n: int) -> list[float]:
     """Make one number a prompt."""
     return rng.beta(2, 5, size=n).tolist()
+
+
+def points(rng: np.random.Generator, n: int) -> tuple[list[float], list[float]]:
+    """Make sizes and numbers, with ties."""
+    return [*rng.integers(n, size=n).tolist(), n], rng.normal(size=n + 1).round(1).tolist()
 
 
 def _grams(text: str, n: int) -> list[tuple[str, ...]]:
@@ -403,6 +409,12 @@ def _same(of: Sequence[int]) -> np.ndarray:
     return (row[:, None] == row[None, :]).astype(float)
 
 
+def _spearman(both: tuple[list[float], list[float]]) -> float:
+    from scipy.stats import spearmanr
+
+    return float(spearmanr(*both).statistic)
+
+
 def _bootstrap(of: Sequence[float]) -> list[float]:
     from scipy.stats import bootstrap
 
@@ -536,6 +548,9 @@ PAIRS: list[Beside] = [
     Beside("classes.classes_from_similarity, transitive", "scipy",
            lambda k: classes.classes_from_similarity(k, 0.2, "transitive"), _components,
            kernel, FEW, {16: "16 x 16", 64: "64 x 64"}, seen=_same),
+    Beside("rank_correlation.rank_correlation", "scipy",
+           lambda x: rank_correlation.rank_correlation(*x), _spearman, points, range(3, 40),
+           {8: "8 points"}),
     Beside("interval.mean_interval", "scipy", _ends, _bootstrap, numbers, range(50, 200, 10),
            {200: "200 prompts, 20,000 draws"}, "other random numbers"),
 ]  # fmt: skip
