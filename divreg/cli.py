@@ -33,11 +33,12 @@ _MODULES = {
     ),
     "trace": ("divreg.trace", "Sample a lineage of checkpoints: where the variety went."),
     "bench": ("divreg.bench", "Compare methods x seeds on one task: data and a Pareto page."),
+    "pairs": ("divreg.data.command", "Make preference pairs that prefer diverse good responses."),
     "calibrate": ("divreg.calibrate", "Pick the threshold of the same from labelled pairs."),
 }
 COMMANDS = (
     *("demo", "grpo", "rloo", "report", "measure", "compare", "trace", "bench", "calibrate"),
-    *("methods", "env"),
+    *("pairs", "methods", "env"),
 )
 
 _EXAMPLES = """\
@@ -50,6 +51,7 @@ examples:
   divreg grpo --config recipes/expressions/tiny/darling.yaml --max_steps 50
   divreg bench recipes/benchmarks/expressions.yaml   every method side by side, hours
   divreg calibrate pairs.jsonl --encoder NAME  when two texts are the same, from labelled pairs
+  divreg pairs scored.jsonl --output pairs.jsonl   diverse preference pairs for DPO
   divreg methods                               what there is, with hyper-parameters and sources
 
 exit codes: 0 done or healthy, 2 bad input, 3 collapsed or exploding (report)

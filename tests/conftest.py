@@ -6,10 +6,10 @@ Everything is built in memory: no test downloads anything, those marked `hub` as
 import os
 
 # Before anything imports transformers, datasets or TRL: they read these once, at import. Tests of
-# published weights are run with HF_HUB_OFFLINE=0.
+# published weights and data are run with HF_HUB_OFFLINE=0.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.update(
-    HF_DATASETS_OFFLINE="1",
+    HF_DATASETS_OFFLINE=os.environ["HF_HUB_OFFLINE"],
     TRANSFORMERS_OFFLINE=os.environ["HF_HUB_OFFLINE"],
     HF_HUB_DISABLE_TELEMETRY="1",
     TRACKIO_PROJECT_TELEMETRY="0",

@@ -14,6 +14,12 @@ FORBIDDEN = {"utils", "util", "helpers", "misc", "common", "base", "core"}
 HEAVY = {"torch", "transformers", "trl", "datasets", "accelerate", "sentence_transformers"}
 LONGEST = 450  # lines: what does not fit on a few screens is two things
 
+# What the page of a trace is drawn by: it reads trace.json and nothing else.
+DRAWN = tuple(
+    f"divreg.trace.{part}"
+    for part in ("definitions", "lineage", "lost", "page", "spans", "stage_charts", "tables")
+)
+
 # What a part may import, at the top or inside a function: other packages, and parts of divreg.
 MAY = {
     "divreg.compose": (set(), {"divreg.control"}),
@@ -28,6 +34,12 @@ MAY = {
             "divreg.graders.code",
         },
     ),
+    "divreg.data": (
+        {"numpy", "pyarrow", "rich", "datasets"},
+        {"divreg.data", "divreg.encoders", "divreg.measure", "divreg.metrics"},
+    ),
+    "divreg.data.pairs": ({"numpy"}, {"divreg.metrics"}),
+    **dict.fromkeys(DRAWN, ({"markupsafe"}, {"divreg.metrics", "divreg.report", *DRAWN})),
     "divreg.signals": (
         {"numpy", "torch", "jaxtyping"},
         {"divreg.compose", "divreg.metrics", "divreg.signals", "divreg_kernels"},
@@ -43,14 +55,26 @@ MAY = {
     "divreg.graders._child": (set(), set()),
     "divreg.graders.sandbox": (set(), {"divreg.graders._child"}),
     "divreg.graders.code": (set(), {"divreg.graders.sandbox"}),
+    "divreg.graders.maths": ({"math_verify", "sympy"}, set()),
+    "divreg.graders.instructions": ({"langdetect"}, set()),
     "divreg.rollouts": (set(), set()),
+    "divreg.trace.families": (
+        {"datasets"},
+        {
+            "divreg.graders",
+            "divreg.tasks.gsm8k",
+            "divreg.tasks.task",
+            "divreg.trace.families",
+        },
+    ),
     "divreg.pipeline": ({"torch"}, {"divreg.compose", "divreg.signals"}),
     "divreg_kernels": ({"torch", "triton", "numpy"}, {"divreg_kernels"}),
 }
 
 # What a part may not import at all.
 MAY_NOT = {
-    "divreg.report": HEAVY | {"divreg.trainers", "divreg.pipeline", "divreg.methods"},
+    "divreg.report": HEAVY
+    | {"divreg.trainers", "divreg.pipeline", "divreg.methods", "divreg.trace"},
     "divreg.records": HEAVY | {"divreg.trainers", "divreg.pipeline", "divreg.report"},
     "divreg.history": HEAVY | {"divreg.trainers", "divreg.pipeline", "divreg.report"},
     "divreg.plain_trl": HEAVY | {"divreg.trainers", "divreg.pipeline", "divreg.report"},
@@ -76,6 +100,8 @@ ONLY = {
         "divreg.encoders",
         "divreg.trace",
     ),
+    "math_verify": ("divreg.graders.maths",),
+    "langdetect": ("divreg.graders.instructions",),
 }
 
 # What is loaded by `import divreg`, `--help`, `report` and the probe: heavy imports wait inside
@@ -86,6 +112,7 @@ LATE = (
     "divreg.cli",
     "divreg.compose",
     "divreg.control",
+    "divreg.data",
     "divreg.encoders",
     "divreg.graders",
     "divreg.measure",
@@ -239,6 +266,7 @@ def test_every_module_says_what_it_is():
     ("modules", "unloaded"),
     [
         ("divreg.compose, divreg.records, divreg.encoders, divreg.monitor.detect", HEAVY),
+        ("divreg.trace.page", HEAVY),
         ("divreg.methods, divreg.signals.example", HEAVY - {"torch"}),
     ],
 )

@@ -23,11 +23,11 @@ def test_help_lists_the_commands(capsys):
     for words in ([], ["--help"]):
         code, out, _ = divreg(*words, capsys=capsys)
         assert code == 0
-        for command in ("demo", "grpo", "rloo", "report", "calibrate", "methods", "env"):
+        for command in ("demo", "grpo", "rloo", "report", "calibrate", "pairs", "methods", "env"):
             assert f"\n    {command}" in out
 
 
-@pytest.mark.parametrize("command", ["demo", "report", "calibrate", "methods", "env"])
+@pytest.mark.parametrize("command", ["demo", "report", "calibrate", "pairs", "methods", "env"])
 def test_every_command_has_help(command, capsys):
     code, out, _ = divreg(command, "--help", capsys=capsys)
     assert code == 0

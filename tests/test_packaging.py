@@ -80,6 +80,14 @@ def test_report_runs_from_the_wheel_elsewhere(installed, repo, tmp_path):
     assert page.stat().st_size > 10_000
 
 
+def test_the_embedded_rows_are_read_from_the_wheel_elsewhere(installed, tmp_path):
+    code = "from divreg.trace.families import NAMES, family; print(family.__file__)"
+    code += "; print(*(len(family.embedded_rows(name)) for name in NAMES))"
+    file, counts = python(installed, tmp_path, "-c", code).stdout.splitlines()
+    assert file.startswith(str(installed))
+    assert counts.split() == ["5"] * 15
+
+
 def test_the_console_script_is_declared(wheel):
     archive = zipfile.ZipFile(wheel)
     (entry,) = [n for n in archive.namelist() if n.endswith("entry_points.txt")]

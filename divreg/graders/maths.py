@@ -53,6 +53,8 @@ def answer(text: str) -> str | None:
     r"""Return the class of the answer in a text: equal values are one class; None without one.
 
     Numbers are equal to six decimals, as math-verify compares them; formulas are multiplied out.
+    Some that math-verify calls equal are still two classes: an interval and the inequality that
+    says the same, an equation and its double.
 
     Raises:
         ValueError: If math-verify is not installed.
@@ -61,6 +63,15 @@ def answer(text: str) -> str | None:
     ('1200', '1200', 'x**2 + 2*x + 1', None)
     """
     return _asked("answer", _end(text))
+
+
+def need() -> None:
+    """Raise a ValueError that says what to install, if math-verify is not there."""
+    if importlib.util.find_spec("math_verify") is None:
+        raise ValueError(
+            "Grading maths needs math-verify, which is not installed. Type: "
+            "pip install 'divreg[math]'"
+        )
 
 
 def _end(text: str) -> str:
@@ -91,11 +102,7 @@ class _Worker:
     """The process that math-verify runs in: a JSON line in, a JSON line out."""
 
     def __init__(self):
-        if importlib.util.find_spec("math_verify") is None:
-            raise ValueError(
-                "Grading maths needs math-verify, which is not installed. Type: "
-                "pip install 'divreg[math]'"
-            )
+        need()
         # -P: the folder of this file is not where the process looks for modules.
         command = [sys.executable, "-P", __file__, str(MEMORY)]
         self.owner = os.getpid()
@@ -253,6 +260,7 @@ def _form(value: Any) -> str:
         rows = (", ".join(map(_form, row)) for row in value.tolist())
         return "[" + "; ".join(rows) + "]"
     if isinstance(value, sympy.core.relational.Relational):
+        value = value.canonical  # 3 < x is x > 3
         sign = value.rel_op  # pyright: ignore[reportAttributeAccessIssue]
         return f"{_form(value.lhs)} {sign} {_form(value.rhs)}"
     value = value.doit()

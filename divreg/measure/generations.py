@@ -29,11 +29,15 @@ class Sample:
         prompt: What it answers.
         text: What it says.
         fields: The other columns of its row, its own value where the row has a list of them.
+        messages: Prompt and completion as conversations, where one of the two is one.
+        place: File and number of its row, and which one it is where the row has several.
     """
 
     prompt: str
     text: str
     fields: Mapping[str, Any]
+    messages: tuple[list[Any], list[Any]] | None = field(default=None, repr=False)
+    place: str = field(default="", repr=False, compare=False)
 
 
 @dataclass
@@ -50,12 +54,12 @@ class Problems:
         if len(places) < _NAMED:
             places.append(place)
 
-    def sentences(self) -> list[str]:
-        """Return one sentence a kind: how many, and where the first ones are."""
+    def sentences(self, what: str = "row") -> list[str]:
+        """Return one sentence a kind: how many of what, and where the first ones are."""
         found = []
         for kind, count in self.counts.items():
             more = ", ..." if count > len(self.places[kind]) else ""
-            rows = "row" if count == 1 else "rows"
+            rows = what if count == 1 else f"{what}s"
             found.append(f"{count:,} {rows} {kind}: {', '.join(self.places[kind])}{more}.")
         return found
 
@@ -65,11 +69,12 @@ class Problems:
         return sum(self.counts.values())
 
 
-def files_of(path: Path) -> list[Path]:
+def files_of(path: Path, who: str = "divreg measure") -> list[Path]:
     """Return the files of generations that a path names, in order.
 
     Args:
         path: A file, a folder of them, or the output folder of a TRL run.
+        who: Who reads them, for the message of an error.
 
     Raises:
         ValueError: If there is none.
@@ -77,18 +82,18 @@ def files_of(path: Path) -> list[Path]:
     if path.is_file():
         if path.suffix not in ENDINGS:
             raise ValueError(
-                f"divreg measure needs .jsonl or .parquet; got {path}. Write one JSON object a "
+                f"{who} needs .jsonl or .parquet; got {path}. Write one JSON object a "
                 f'line: {{"prompt": .., "completion": ..}}.'
             )
         return [path]
     if not path.exists():
-        raise ValueError(f"divreg measure needs generations; there is no {path}.")
+        raise ValueError(f"{who} needs generations; there is no {path}.")
     inside = path / "completions" if (path / "completions").is_dir() else path
     found = sorted(p for p in inside.iterdir() if p.suffix in ENDINGS and p.is_file())
     samples = [p for p in found if p.name.startswith("samples_")]  # lm_eval writes results beside
     if not found:
         raise ValueError(
-            f"divreg measure needs .jsonl or .parquet files; got none in {inside}. Pass a file, or "
+            f"{who} needs .jsonl or .parquet files; got none in {inside}. Pass a file, or "
             f"the output_dir of a TRL run made with log_completions=True."
         )
     return samples or found
@@ -111,13 +116,17 @@ def read(files: Sequence[Path], problems: Problems) -> Iterator[Sample]:
                     problems.add(f"of another filter than {kept!r}, with the same samples", place)
                     continue
             try:
-                yield from samples(row)
+                yield from samples(row, place)
             except ValueError as error:
                 problems.add(str(error), place)
 
 
-def samples(row: Any) -> list[Sample]:
+def samples(row: Any, place: str = "") -> list[Sample]:
     """Return the samples that one row holds.
+
+    Args:
+        row: What was read.
+        place: Where it was read, for :attr:`Sample.place`.
 
     Raises:
         ValueError: If it holds none; the message completes "rows ...".
@@ -128,7 +137,7 @@ def samples(row: Any) -> list[Sample]:
     if not isinstance(row, dict):
         raise ValueError("not a JSON object")
     if "resps" in row:
-        return _harness(row)
+        return _harness(row, place)
     prompt = next((row[name] for name in PROMPTS if row.get(name) is not None), None)
     if prompt is not None and prompt is row.get("instruction") and row.get("input"):
         prompt = f"{_text(prompt, 'prompt')}\n\n{_text(row['input'], 'prompt')}"
@@ -136,15 +145,14 @@ def samples(row: Any) -> list[Sample]:
         raise ValueError(f"without a prompt (known: {', '.join(PROMPTS)})")
     for name in ONE:
         if isinstance(row.get(name), str | list | dict) and not _is_texts(row[name]):
-            rest = _rest(row, name)
-            return [Sample(_text(prompt, "prompt"), _text(row[name], name), rest)]
+            return [_sample(prompt, row[name], name, _rest(row, name), place)]
     for name in (*MANY, *ONE):
         if isinstance(row.get(name), list):
-            return _several(_text(prompt, "prompt"), row[name], _rest(row, name))
+            return _several(prompt, row[name], _rest(row, name), place)
     raise ValueError(f"without a completion (known: {', '.join((*ONE, *MANY))})")
 
 
-def _several(prompt: str, texts: list[Any], rest: Mapping[str, Any]) -> list[Sample]:
+def _several(prompt: Any, texts: list[Any], rest: Mapping[str, Any], place: str) -> list[Sample]:
     """Return a sample a text; columns with as many values give each its own."""
     if not texts:
         raise ValueError("with an empty list of completions")
@@ -154,11 +162,31 @@ def _several(prompt: str, texts: list[Any], rest: Mapping[str, Any]) -> list[Sam
             name: value[i] if isinstance(value, list) and len(value) == len(texts) else value
             for name, value in rest.items()
         }
-        found.append(Sample(prompt, _text(text, "completion"), own))
+        found.append(_sample(prompt, text, "completion", own, f"{place}[{i}]"))
     return found
 
 
-def _harness(row: Mapping[str, Any]) -> list[Sample]:
+def _sample(prompt: Any, said: Any, name: str, rest: Mapping[str, Any], place: str) -> Sample:
+    """Return one sample; where one side is a conversation, the text on the other becomes one."""
+    asked, answered = _messages(prompt), _messages(said)
+    texts = _text(prompt, "prompt"), _text(said, name)
+    both = None
+    if asked or answered:
+        both = (
+            asked or [{"role": "user", "content": texts[0]}],
+            answered or [{"role": "assistant", "content": texts[1]}],
+        )
+    return Sample(*texts, rest, both, place)
+
+
+def _messages(value: Any) -> list[Any] | None:
+    listed = [value] if isinstance(value, dict) else value
+    if not isinstance(listed, list) or not listed:
+        return None
+    return listed if all(isinstance(x, dict) and "role" in x for x in listed) else None
+
+
+def _harness(row: Mapping[str, Any], place: str) -> list[Sample]:
     """Return the samples of a row of ``lm_eval --log_samples``: all repeats of one document."""
     arguments = row.get("arguments")
     if isinstance(arguments, dict):  # {"gen_args_0": {"arg_0": prompt, "arg_1": settings}}
@@ -172,7 +200,7 @@ def _harness(row: Mapping[str, Any]) -> list[Sample]:
     rest = {k: v for k, v in row.items() if isinstance(v, str | int | float | bool)}
     if len(texts) > 1:
         rest.pop("exact_match", None)  # of the document, not of each repeat
-    return _several(_text(prompt, "prompt"), texts, rest)
+    return _several(prompt, texts, rest, place)
 
 
 def _rest(row: Mapping[str, Any], taken: str) -> dict[str, Any]:
@@ -215,5 +243,5 @@ def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
                     yield f"{path.name}:{number}", row
     except (OSError, pa.ArrowInvalid) as error:
         raise ValueError(
-            f"divreg measure cannot read {path}: {error}. Delete files that a kill cut short."
+            f"divreg cannot read {path}: {error}. Delete files that a kill cut short."
         ) from error

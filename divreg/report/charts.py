@@ -259,6 +259,12 @@ def _heat_in_words(rows: list[list[float | None]]) -> str:
     return f"Share of different answers, mean of the first column {first}, of the last {last}."
 
 
+def line_key(run: int) -> Markup:
+    """A short piece of the line that stands for a run."""
+    line = tag("path", class_=f"line run{run}", d="M1 6H33", stroke_dasharray=DASHES[run % 4])
+    return tag("svg", line, class_="key", viewBox="0 0 34 12", aria_hidden="true")
+
+
 def bars(rows: list[tuple[str, list[tuple[str, str, float]]]], title: str, says: str) -> Markup:
     """Draw horizontal stacked bars: per row a label and its (class, name, length) pieces."""
     longest = max((sum(v for _, _, v in pieces) for _, pieces in rows), default=0.0) or 1.0

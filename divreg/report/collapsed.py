@@ -13,6 +13,7 @@ SHORT = 48  # characters
 TEXTS = 2  # different texts shown of one class
 BUDGET = 110_000  # characters of completions in the page
 PROMPT = 600
+COLOURS = 8  # of the chips
 
 
 def collapsed_groups(history: History, windows: Windows | None) -> dict[str, Any] | None:
@@ -148,19 +149,27 @@ def _letters(sides: list[Any]) -> None:
     """Name the classes A, B, ...; one that is there on both sides keeps its letter."""
     before, now = (side["classes"] for side in sides)
     for i, one in enumerate(before):
-        one["letter"] = chr(65 + i)
+        one["letter"], one["colour"] = letter(i), i % COLOURS
     following = len(before)
     for one in now:
         twin = next((b for b in before if b["_keys"] & one["_keys"]), None)
         one["survives"] = twin is not None
         if twin is None:
-            one["letter"] = chr(65 + following)
+            one["letter"], one["colour"] = letter(following), following % COLOURS
             following += 1
         else:
-            one["letter"] = twin["letter"]
+            one["letter"], one["colour"] = twin["letter"], twin["colour"]
     for one in (*before, *now):
-        one["colour"] = (ord(one["letter"]) - 65) % 8
         del one["_keys"]
+
+
+def letter(index: int) -> str:
+    """Name classes in their order.
+
+    >>> letter(0), letter(25), letter(26), letter(52)
+    ('A', 'Z', 'AA', 'AAA')
+    """
+    return chr(65 + index % 26) * (1 + index // 26)
 
 
 def _text(text: str, limit: int) -> dict[str, Any]:

@@ -1,20 +1,16 @@
-"""The data of a report drawn as one HTML file that needs nothing from outside and runs offline."""
+"""The data of a report drawn as a page."""
 
-import base64
-import hashlib
-import json
 from collections.abc import Sequence
-from importlib import resources
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from divreg.report.build import CAUSES
-from divreg.report.charts import DASHES, Chart, Line, bars, heat_chart, line_chart, stacked_chart
-from divreg.report.inert import clipped, visible
+from divreg.report.charts import Chart, Line, bars, heat_chart, line_chart, line_key, stacked_chart
+from divreg.report.inert import clipped
 from divreg.report.numbers import Windows, label_of, percent, shown, unit_of
-from divreg.report.svg import Marks, tag
+from divreg.report.offline import draw
+from divreg.report.svg import Marks
 
 _SINGLE = (
     ("distinct_classes", "Distinct answers per group"),
@@ -52,11 +48,21 @@ _CAPTIONS = {
 }
 
 
+_SECTIONS = {
+    "verdict": "Verdict",
+    "alerts": "Alerts",
+    "timeline": "Timeline",
+    "numbers-table": "Numbers",
+    "where": "Where",
+    "why": "Why",
+    "wording": "Wording",
+    "definitions": "Definitions",
+    "reproduce": "Reproduce",
+}
+
+
 def render(report: dict[str, Any]) -> str:
     """Return the page of a report made by :func:`divreg.report.build.build`."""
-    files = resources.files("divreg.report")
-    style = (files / "report.css").read_text(encoding="utf-8")
-    script = (files / "report.js").read_text(encoding="utf-8")
     charts = _timeline(report)
     heats = [
         heat_chart(f"heat-{i}", f"Distinct answers by step, {run['name']}", run["heatmap"])
@@ -65,49 +71,22 @@ def render(report: dict[str, Any]) -> str:
         for i, run in enumerate(report["runs"])
     ]
     drawn = [*charts, *(h for h in heats if h)]
-    return (
-        _environment()
-        .get_template("report.html.jinja")
-        .render(
-            report=report,
-            runs=report["runs"],
-            several=len(report["runs"]) > 1,
-            charts=charts,
-            heats=heats,
-            splits=[_split(run) for run in report["runs"]],
-            keys=[_key(i) for i in range(len(report["runs"]))],
-            data={chart.id: chart.data for chart in drawn},
-            tiles=_TILES,
-            zeros=_zeros(report["runs"]),
-            style=Markup(style),
-            script=Markup(script),
-            policy=_policy(style, script),
-        )
+    return draw(
+        "report.html.jinja",
+        version=report["versions"]["divreg"],
+        sections=_SECTIONS,
+        data={chart.id: chart.data for chart in drawn},
+        report=report,
+        runs=report["runs"],
+        several=len(report["runs"]) > 1,
+        charts=charts,
+        heats=heats,
+        splits=[_split(run) for run in report["runs"]],
+        keys=[line_key(i) for i in range(len(report["runs"]))],
+        tiles=_TILES,
+        zeros=_zeros(report["runs"]),
+        change=_change,
     )
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("divreg", "report"),
-        autoescape=True,
-        undefined=jinja2.ChainableUndefined,
-        finalize=lambda value: value if isinstance(value, Markup) else _inert(value),
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(shown=shown, percent=percent, pretty=_pretty, change=_change)
-    return environment
-
-
-def _inert(value: Any) -> Any:
-    """Make a printed value visible; every expression of the template passes through here."""
-    return visible(value) if isinstance(value, str) else value
-
-
-def _pretty(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _change(number: dict[str, Any]) -> str:
@@ -118,30 +97,12 @@ def _change(number: dict[str, Any]) -> str:
     return "±0" if size == ".00" else f"{'−' if number['difference'] < 0 else '+'}{size}"
 
 
-def _policy(style: str, script: str) -> str:
-    """The content policy: our one style and our one script, and nothing from anywhere."""
-
-    def source(text: str) -> str:
-        return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-    return (
-        f"default-src 'none'; style-src {source(style)}; script-src {source(script)}; "
-        "img-src data:; base-uri 'none'; form-action 'none'"
-    )
-
-
 def _zeros(runs: list[dict[str, Any]]) -> list[str]:
     """Names of the numbers that are zero wherever they are known; the tables leave them out."""
     names: dict[str, bool] = {}
     for n in (n for run in runs for n in run["numbers"]):
         names[n["name"]] = names.get(n["name"], True) and not (n["baseline"] or n["now"])
     return [name for name, zero in names.items() if zero]
-
-
-def _key(run: int) -> Markup:
-    """A short piece of the line that stands for a run."""
-    line = tag("path", class_=f"line run{run}", d="M1 6H33", stroke_dasharray=DASHES[run % 4])
-    return tag("svg", line, class_="key", viewBox="0 0 34 12", aria_hidden="true")
 
 
 def _timeline(report: dict[str, Any]) -> list[Chart]:

@@ -33,30 +33,33 @@
     tip.style.top = box.top + window.scrollY + Math.max(4, y * scale - tip.offsetHeight / 2) + "px";
   };
 
-  const rule = (svg, x) => {
+  const rule = (svg, x, [top, bottom] = [24, 206]) => {
     let line = svg.querySelector(".rule");
     if (!line) {
       line = document.createElementNS("http://www.w3.org/2000/svg", "path");
       line.setAttribute("class", "rule");
       svg.append(line);
     }
-    line.setAttribute("d", x === null ? "" : `M${x} 24V206`);
+    line.setAttribute("d", x === null ? "" : `M${x} ${top}V${bottom}`);
   };
+
+  // Where the stages of a lineage have names, a line may lack some of them.
+  const stepsOf = (data) => data.names ? data.names.map((_, i) => i) : data.lines.length ? data.lines[0].x : [];
 
   const lineTip = (svg, data, step, y) => {
     const [left, right, first, last] = data.x;
-    const xs = data.lines.length ? data.lines[0].x : [];
+    const xs = stepsOf(data);
     if (!xs.length) return;
     const at = xs[nearest(xs, step)];
     const x = left + ((at - first) / (last - first || 1)) * (right - left);
     const rows = data.lines.filter((line) => line.x.length).map((line) => {
       const i = nearest(line.x, at);
-      const away = Math.abs(line.x[i] - at) > Math.max(1, (last - first) / 40);
-      const value = away ? "–" : pretty(line.y[i], data.unit);
+      const away = Math.abs(line.x[i] - at) > (data.names ? 0 : Math.max(1, (last - first) / 40));
+      const value = away ? "–" : line.says ? line.says[i] : pretty(line.y[i], data.unit);
       return [(line.label ? line.label + ": " : "") + value, "run" + line.run];
     });
-    rule(svg, x);
-    show(svg, [["step " + Math.round(at)], ...rows], x, y);
+    rule(svg, x, data.y);
+    show(svg, [[data.names ? data.names[at] : "step " + Math.round(at)], ...rows], x, y);
   };
 
   const heatTip = (svg, data, row, column) => {
@@ -105,7 +108,7 @@
         ];
         return heatTip(svg, data, ...cell);
       }
-      const xs = data.lines[0].x;
+      const xs = stepsOf(data);
       at = at === null ? (move[1] > 0 ? 0 : xs.length - 1) : Math.min(xs.length - 1, Math.max(0, at + move[1]));
       lineTip(svg, data, xs[at], 60);
     });

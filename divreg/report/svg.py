@@ -84,10 +84,14 @@ class Box:
     """Maps steps and values to places in the picture."""
 
     def __init__(
-        self, steps: tuple[int, int], values: tuple[float, float], right: int = RIGHT
+        self,
+        steps: tuple[float, float],
+        values: tuple[float, float],
+        right: int = RIGHT,
+        size: tuple[int, int] = (WIDTH, HEIGHT),
     ) -> None:
-        self.left, self.right = LEFT, WIDTH - right
-        self.top, self.bottom = TOP, HEIGHT - BOTTOM
+        self.left, self.right = LEFT, size[0] - right
+        self.top, self.bottom = TOP, size[1] - BOTTOM
         self.steps, self.values = steps, values
 
     def x(self, step: float) -> float:
@@ -107,23 +111,30 @@ class Box:
         return "L".join(f"{short(self.x(x))} {short(self.y(y))}" for x, y in points)
 
 
-def axes(box: Box, grid: list[float], unit: str) -> list[Markup]:
-    """Horizontal lines with their values, and the steps below."""
+def levels(box: Box, grid: list[float], unit: str) -> list[Markup]:
+    """Horizontal lines with their values."""
     parts = [tag("text", unit, class_="unit", x=2, y=11)]
     for value in grid:
         y = box.y(value)
         parts.append(tag("path", class_="grid", d=f"M{box.left} {short(y)}H{box.right}"))
-        parts.append(_tick(f"{value:g}", box.left - 6, y + 4, "end"))
+        parts.append(tick(f"{value:g}", box.left - 6, y + 4, "end"))
+    return parts
+
+
+def axes(box: Box, grid: list[float], unit: str) -> list[Markup]:
+    """Horizontal lines with their values, and the steps below."""
+    parts = levels(box, grid, unit)
     first, last = box.steps
     room = (last - first) / 11
     inner = {t for t in ticks(first, last, 5) if t == int(t) and first + room < t < last - room}
     for t in sorted({first, last} | inner):
         anchor = "start" if t == first else "end" if t == last else "middle"
-        parts.append(_tick(f"{int(t)}", box.x(t), box.bottom + 18, anchor))
+        parts.append(tick(f"{int(t)}", box.x(t), box.bottom + 18, anchor))
     return parts
 
 
-def _tick(text: str, x: float, y: float, anchor: str) -> Markup:
+def tick(text: str, x: float, y: float, anchor: str) -> Markup:
+    """A label of an axis."""
     return tag("text", text, class_="tick", x=float(x), y=float(y), text_anchor=anchor)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from divreg.history import open_run
 from divreg.records import plain
 from divreg.report.inert import visible
+from divreg.report.offline import replace_file
 
 MOST = 4  # runs in one page: colours and dashes that can be told apart
 
@@ -65,8 +66,10 @@ def write_report(
     histories = [open_run(path, correct) for path in folders]
     report = build(histories, _command(folders, output, correct))
     data = html.with_suffix(".json")
-    _write(html, render(report))
-    _write(data, json.dumps(plain(report), ensure_ascii=True, allow_nan=False, indent=1))
+    text = json.dumps(plain(report), ensure_ascii=True, allow_nan=False, indent=1)
+    cure = "Name another file: --output F."
+    replace_file(html, render(report), "divreg report", cure)
+    replace_file(data, text, "divreg report", cure)
     return ReportResult(
         html=html,
         json=data,
@@ -89,19 +92,6 @@ def _place(output: str | os.PathLike[str] | None, first: Path) -> Path:
             "JSON is written beside it."
         )
     return html
-
-
-def _write(path: Path, text: str) -> None:
-    """Replace a file in one step, so that a reader never sees half a report."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        raise ValueError(
-            f"divreg report cannot write {path}: {error.strerror}. Name another file: --output F."
-        ) from error
 
 
 def _command(folders: list[Path], output: Any, correct: str | None) -> str:

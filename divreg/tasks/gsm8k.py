@@ -26,9 +26,18 @@ def row(raw: dict[str, str]) -> dict[str, Any]:
     >>> row({"question": "2+2?", "answer": "2+2=<<2+2=4>>4\n#### 4"})["solution"]
     '\\boxed{4}'
     """
-    gold = raw["answer"].rpartition("####")[2].strip().replace(",", "")
     messages = [
         {"role": "system", "content": INSTRUCTION},
         {"role": "user", "content": raw["question"]},
     ]
-    return {"prompt": messages, "solution": f"\\boxed{{{gold}}}"}
+    return {"prompt": messages, "solution": gold(raw["answer"])}
+
+
+def gold(answer: str) -> str:
+    r"""Return the right answer that stands at the end of a solution, boxed.
+
+    >>> gold("30*40=<<30*40=1200>>1,200\n#### 1,200")
+    '\\boxed{1200}'
+    """
+    number = answer.rpartition("####")[2].strip().replace(",", "")
+    return f"\\boxed{{{number}}}"

@@ -1,25 +1,32 @@
 """``divreg trace``: sample a lineage of checkpoints, and say at which stage the variety went."""
 
 import argparse
-import hashlib
-import itertools
+import contextlib
 import json
+import math
+import shlex
+import sys
+import time
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from divreg.measure import page
-from divreg.measure.compare import Change, cell, compare, split_name
+from divreg.measure.compare import cell, split_name
 from divreg.measure.run import Measurement, Options, measure
-from divreg.metrics.interval import Interval, difference_interval
+from divreg.trace import engines, page, result
+from divreg.trace.result import Traced
 
-LEADS = {"different_pairs_correct": "Among right answers", "different_pairs": "Of all samples"}
-SHOWN = ("pass_at_1", "distinct_correct_at_k", *LEADS, "class_entropy")
+if TYPE_CHECKING:
+    from divreg.tasks.task import Task
+    from divreg.trace.sampling import Plan
+
+SHOWN = ("pass_at_1", "distinct_correct_at_k", "distinct_at_k", "class_entropy")
+_WHOLE = 3  # tasks whose tables are printed whole
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,11 +37,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=MODEL",
         help="folders or hub names, in the order of training",
     )
-    parser.add_argument("--task", default="expressions", help="by name, or your own by dotted path")
-    parser.add_argument("--split", default="held_out", help="of the task's prompts (held_out)")
-    parser.add_argument("--prompts", type=int, metavar="N", help="the first N prompts (all)")
+    parser.add_argument(
+        "--task",
+        nargs="+",
+        default=["expressions"],
+        help="by name, all, or your own by dotted path (expressions)",
+    )
+    parser.add_argument(
+        "--embedded", action="store_true", help="five prompts a family that come along, no hub"
+    )
+    parser.add_argument(
+        "--split", default="held_out", help="of the prompts (held_out: those to test on)"
+    )
+    parser.add_argument("--prompts", type=int, metavar="N", help="the first N of each task (all)")
     parser.add_argument("--samples", type=int, default=32, help="of each prompt (32)")
     parser.add_argument("--k", type=int, help="samples that counts are brought to (all)")
+    parser.add_argument("--temperature", type=float, default=1.0, help="of sampling (1)")
+    parser.add_argument("--top-p", type=float, default=1.0, help="of sampling (1)")
+    parser.add_argument("--max-tokens", type=int, metavar="N", help="of a sample (the task's)")
+    parser.add_argument(
+        "--no-thinking",
+        nargs="*",
+        metavar="NAME",
+        help="stages kept from reasoning by an empty block; no name: all",
+    )
+    parser.add_argument("--encoder", metavar="NAME", help="sentence-transformers model or folder")
+    parser.add_argument(
+        "--engine",
+        choices=("auto", "transformers", "vllm"),
+        default="auto",
+        help="auto: vLLM where it is installed and there is a GPU",
+    )
+    parser.add_argument(
+        "--batch-size", type=int, default=256, metavar="N", help="samples at once (256)"
+    )
+    parser.add_argument(
+        "--unsandboxed", action="store_true", help="run code of samples without isolation"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of sampling and intervals (0)")
     parser.add_argument(
         "--output-dir", type=Path, metavar="DIR", help="where samples and numbers go (runs/trace)"
@@ -47,41 +86,57 @@ def main(chosen: argparse.Namespace) -> int:
     Raises:
         ValueError: For fewer than two stages, or an argument that cannot be.
     """
+    from divreg.trace.sampling import sample
+
     console = Console(highlight=False, soft_wrap=True)
-    stages = dict(_stage(word) for word in chosen.stages)
-    if len(stages) < max(2, len(chosen.stages)):
-        raise ValueError(
-            f"divreg trace needs two stages or more, each with a name of its own; got "
-            f"{', '.join(chosen.stages)}. Write base=FOLDER sft=FOLDER."
-        )
-    for name in ("samples", "prompts"):
-        value = getattr(chosen, name)
-        if value is not None and value < (2 if name == "samples" else 1):
-            raise ValueError(f"divreg trace --{name} is too small; got {value}. Use --{name} 32.")
-    if chosen.k is not None and not 2 <= chosen.k <= chosen.samples:
-        raise ValueError(
-            f"divreg trace --k needs 2 to {chosen.samples}, the samples; got {chosen.k}. Use --k 8."
-        )
+    stages = _stages(chosen.stages)
+    _refuse(chosen, stages)
+    tasks = _tasks(chosen)
+    encoder: Any = None
+    if chosen.encoder is not None:
+        from divreg.encoders import SentenceEncoder
+
+        encoder = SentenceEncoder(chosen.encoder)
     output = chosen.output_dir or Path("runs") / "trace"
+    engine = engines.chosen(chosen.engine)
+    sizes = {name: engines.parameters(model) for name, model in stages.items()}
+    plans = {
+        name: _plans(name, model, tasks, sizes[name], engine, chosen, output)
+        for name, model in stages.items()
+    }
     try:
-        files = _sampled(stages, chosen, output)
+        sample({name: list(own.values()) for name, own in plans.items()})
     except KeyboardInterrupt:
         console.print("\nInterrupted. Type the same command once more: finished prompts are kept.")
         return 130
-    how = Options(k=chosen.k, classes="class", seed=chosen.seed)
-    found = {name: measure(path, how) for name, path in files.items()}
-    names = list(found)
-    total = [compare(found, name, chosen.seed) for name in names[1:]]
-    steps = [
-        compare({a: found[a], b: found[b]}, b, chosen.seed) for a, b in itertools.pairwise(names)
-    ]
-    _show(console, found, steps)
-    for sentence in verdict(found, chosen.seed):
+    found = []
+    for task in tasks:
+        classes = None if task.answer is None else "class"
+        how = Options(k=chosen.k, classes=classes, encoder=encoder, seed=chosen.seed)
+        files = {name: plans[name][task.name].path for name in stages}
+        measured: dict[str, Measurement] = {n: measure(path, how) for n, path in files.items()}
+        found.append(result.traced(task.name, _facts(task, chosen), files, measured, chosen.seed))
+    whole = result.build(found, _written(chosen, stages, sizes, engine, encoder), chosen.seed)
+    _show(console, found, chosen)
+    for sentence in whole["verdict"]:
         console.print(sentence, markup=False)
-    path = output / "trace.json"
-    _write(path, chosen, stages, found, steps, total)
-    console.print(f"Numbers: {path}. Samples: {output / 'samples'}")
+    (output / "trace.json").write_text(
+        json.dumps(whole, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+    page.write(output / "trace.html", whole)
+    console.print(f"Report: {output / 'trace.html'}. Numbers: {output / 'trace.json'}. "
+                  f"Samples: {output / 'samples'}")  # fmt: skip
     return 0
+
+
+def _stages(words: Sequence[str]) -> dict[str, str]:
+    found = dict(_stage(word) for word in words)
+    if len(found) < max(2, len(words)):
+        raise ValueError(
+            f"divreg trace needs two stages or more, each with a name of its own; got "
+            f"{', '.join(words)}. Write base=FOLDER sft=FOLDER."
+        )
+    return found
 
 
 def _stage(word: str) -> tuple[str, str]:
@@ -91,151 +146,200 @@ def _stage(word: str) -> tuple[str, str]:
     return name or Path(model).name, model
 
 
-def _contents(model: str) -> list[Any]:
-    """Return what changes when a folder's weights do; nothing for a name on the hub."""
-    files = sorted(Path(model).glob("*.safetensors")) + sorted(Path(model).glob("*.bin"))
-    return [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files]
-
-
-def _sampled(
-    stages: Mapping[str, str], chosen: argparse.Namespace, output: Path
-) -> dict[str, Path]:
-    """Sample what is missing and return the file of every stage."""
-    from divreg.tasks.task import find
-    from divreg.trace.sampling import sample_stage
-
-    task = find(chosen.task)
-    rows: list[Any] = list(task.dataset(chosen.split))[: chosen.prompts]
-    folder = output / "samples"
-    folder.mkdir(parents=True, exist_ok=True)
-    files = {}
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    stderr = Console(stderr=True)
-    with Progress(
-        *columns, TimeRemainingColumn(), console=stderr, disable=not stderr.is_terminal
-    ) as progress:
-        for name, model in stages.items():
-            bar = progress.add_task(escape(name), total=len(rows))
-            # What was drawn in another way lies in another file.
-            asked = [row["prompt"] for row in rows]
-            how = (
-                *(model, _contents(model), task.name, chosen.split, asked, task.max_tokens),
-                *(chosen.samples, chosen.seed),
+def _refuse(chosen: argparse.Namespace, stages: Mapping[str, str]) -> None:
+    least = {"samples": 2, "prompts": 1, "max_tokens": 1, "batch_size": 1}
+    for name, value in ((name, getattr(chosen, name)) for name in least):
+        if value is not None and value < least[name]:
+            flag = f"--{name.replace('_', '-')}"
+            raise ValueError(f"divreg trace {flag} is too small; got {value}. Use {flag} 32.")
+    if chosen.k is not None and not 2 <= chosen.k <= chosen.samples:
+        raise ValueError(
+            f"divreg trace --k needs 2 to {chosen.samples}, the samples; got {chosen.k}. Use --k 8."
+        )
+    if not chosen.temperature > 0:
+        raise ValueError(
+            f"divreg trace --temperature needs to be above 0, as equal samples say nothing about "
+            f"variety; got {chosen.temperature:g}. Use --temperature 1."
+        )
+    if not 0 < chosen.top_p <= 1:
+        raise ValueError(
+            f"divreg trace --top-p needs to be above 0 and at most 1; got {chosen.top_p:g}. Use "
+            f"--top-p 0.95."
+        )
+    for name in chosen.no_thinking or ():
+        if name not in stages:
+            raise ValueError(
+                f"divreg trace --no-thinking names stages; there is no {name!r}, there are "
+                f"{', '.join(stages)}. Write the tasks and stages before it."
             )
-            digest = hashlib.sha256(json.dumps(how).encode()).hexdigest()[:8]
-            files[name] = folder / f"{name}-{digest}.jsonl"
-            sample_stage(
-                model, task, rows, files[name], samples=chosen.samples, seed=chosen.seed,
-                advance=lambda n, bar=bar: progress.advance(bar, n),
-            )  # fmt: skip
-    return files
 
 
-def verdict(found: Mapping[str, Measurement], seed: int) -> list[str]:
-    """Return where the variety went, in sentences: among right answers, and of all samples.
+def _tasks(chosen: argparse.Namespace) -> "list[Task]":
+    """Return the tasks that were asked for.
 
-    Every share is over the same prompts, those that have the number at all stages: then the stages
-    add up to the whole.
-
-    Args:
-        found: What was measured of every stage, in order.
-        seed: Of the intervals.
+    Raises:
+        ValueError: If there is no such task.
     """
-    said = []
-    first, *_, last = found
-    for lead, words in LEADS.items():
-        values = _everywhere(found, lead)
-        way = f"{words}, from {first} to {last}"
-        prompts = len(values[first])
-        if prompts < 2:
-            what = "two right answers" if lead.endswith("correct") else "two samples"
-            said.append(f"{way}: too few prompts ({prompts}) have {what} at every stage to say.")
-            continue
-        total = difference_interval(values[last], values[first], seed=seed)
-        before = sum(values[first]) / prompts
-        numbers = f"{lead} {before:.2f} to {before + total.estimate:.2f}, {prompts} prompts"
-        if not total.high < 0:
-            said.append(f"{way}, no variety was lost that these prompts show ({numbers}).")
-            continue
-        shares = [
-            _share(b, difference_interval(values[b], values[a], seed=seed), total.estimate)
-            for a, b in itertools.pairwise(found)
-        ]
-        gone = f"{-total.estimate / before:.0%} of the variety went ({numbers})"
-        said.append(f"{way}, {gone}: {', '.join(shares)}.")
-    return said
+    from divreg.tasks import task
+    from divreg.trace import families
+
+    found: dict[str, Task] = {}
+    for name in families.NAMES if chosen.task == ["all"] else chosen.task:
+        if name in families.NAMES:
+            one = families.find(name, embedded=chosen.embedded, unsandboxed=chosen.unsandboxed)
+        elif name in task.TASKS or "." in name:
+            one = task.find(name)
+        else:
+            near = task.nearest(name, (*task.TASKS, *families.NAMES))
+            raise ValueError(
+                f"divreg trace has no task {name!r}; it has "
+                f"{', '.join((*task.TASKS, *families.NAMES))}. {near}"
+            )
+        found[one.name] = one
+    return list(found.values())
 
 
-def _everywhere(found: Mapping[str, Measurement], number: str) -> dict[str, list[float]]:
-    """Return a number of the prompts that have it at all stages, by stage."""
-    tables = [
-        {p.prompt: p.numbers.get(number) for s in measured.sets for p in s.prompts}
-        for measured in found.values()
-    ]
-    prompts = [p for p in tables[0] if all(table.get(p) is not None for table in tables)]
+def _plans(
+    name: str,
+    model: str,
+    tasks: "Sequence[Task]",
+    parameters: int,
+    engine: engines.EngineName,
+    chosen: argparse.Namespace,
+    output: Path,
+) -> "dict[str, Plan]":
+    """Return what a stage is asked, by task."""
+    from divreg.tasks.sampling import Way
+    from divreg.trace.sampling import plan
+
+    found = {}
+    for task in tasks:
+        rows: list[Any] = list(task.dataset(chosen.split))[: chosen.prompts]
+        way = Way(
+            chosen.samples, chosen.max_tokens or task.max_tokens, chosen.temperature, chosen.top_p,
+            task.stop, chosen.seed,
+        )  # fmt: skip
+        found[task.name] = plan(
+            name, model, task, rows, way, output, thinking=not _is_quiet(name, chosen),
+            engine=engine, rows_at_once=chosen.batch_size, parameters=parameters,
+        )  # fmt: skip
+    return found
+
+
+def _is_quiet(name: str, chosen: argparse.Namespace) -> bool:
+    """Whether a stage is kept from reasoning."""
+    quiet = chosen.no_thinking
+    return quiet is not None and (not quiet or name in quiet)
+
+
+def _facts(task: "Task", chosen: argparse.Namespace) -> dict[str, Any]:
+    """Return what is told of a task."""
     return {
-        name: [float(table[p]) for p in prompts]  # pyright: ignore[reportArgumentType]
-        for name, table in zip(found, tables, strict=True)
+        "group": task.group,
+        "graded": task.is_correct is not None,
+        "source": _source(task, chosen),
+        "max_tokens": chosen.max_tokens or task.max_tokens,
     }
 
 
-def _share(name: str, x: Interval, total: float) -> str:
-    """Return what a stage took of the loss; a question mark where it may be none."""
-    known = x.high < 0 or x.low > 0 or x.low == x.high
-    return f"{name} {round(x.estimate / total, 2) + 0.0:.0%}{'' if known else '?'}"
+def _source(task: "Task", chosen: argparse.Namespace) -> str:
+    """Return where a task's prompts come from."""
+    from divreg.trace.families import FAMILIES
+
+    if task.name not in FAMILIES:
+        return "divreg"
+    return "embedded" if chosen.embedded else FAMILIES[task.name].source
 
 
-def _show(console: Console, found: Mapping[str, Measurement], steps: Sequence[Change]) -> None:
-    base = next(iter(found.values()))
-    k = base.facts["k"]
-    console.print(
-        f"\n{base.facts['prompt_count']:,} prompts, {base.facts['samples_per_prompt'][-1]} samples "
-        f"each, temperature 1. "
-        f"Change: against the stage before, paired by prompt, ± half of the 95 % interval."
-    )
-    table = Table(box=None, pad_edge=False)
-    table.add_column("", no_wrap=True)
-    for name in found:
-        table.add_column(escape(name), justify="right", no_wrap=True)
-    for name in SHOWN:
-        means = [measured.sets[0].numbers[name].estimate for measured in found.values()]
-        table.add_row(name.replace("_at_k", f"_at_{k}"), *(f"{mean:.2f}" for mean in means))
-        changes = [step.differences[name] for step in steps]
-        cells = [cell(x).rstrip("* ") for x in changes]
-        table.add_row("", "", *cells, style="dim")
-    console.print(table)
-    console.print()
-
-
-def _write(
-    path: Path,
+def _written(
     chosen: argparse.Namespace,
     stages: Mapping[str, str],
-    found: Mapping[str, Measurement],
-    steps: Sequence[Change],
-    total: Sequence[Change],
-) -> None:
-    def as_json(change: Change) -> dict[str, Any]:
-        return {
-            "stage": change.name,
-            "prompts": change.pairs,
-            "differences": page.finites(change.differences),
-            "parts": page.finites(change.parts.get("different_pairs", {})),
-        }
-
-    result = {
-        "divreg_trace": 1,
-        "task": chosen.task,
-        "split": chosen.split,
-        "stages": {
-            name: {
-                "model": stages[name],
-                **measured.facts,
-                "numbers": page.finites(measured.sets[0].numbers),
-            }
-            for name, measured in found.items()
+    sizes: Mapping[str, int],
+    engine: str,
+    encoder: Any,
+) -> dict[str, Any]:
+    """Return what every number was made with."""
+    versions = {}
+    for name in ("divreg", "torch", "transformers", "vllm"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    quiet = [name for name in stages if _is_quiet(name, chosen)]
+    suppressed = "suppressed" if len(quiet) == len(stages) else f"suppressed in {', '.join(quiet)}"
+    return {
+        "written": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        "command": shlex.join(["divreg", *sys.argv[1:]]),
+        "versions": versions,
+        "stages": [
+            {"name": name, "model": model, "parameters": sizes[name]}
+            for name, model in stages.items()
+        ],
+        "sampling": {
+            "temperature": chosen.temperature,
+            "top_p": chosen.top_p,
+            "samples": chosen.samples,
+            "k": chosen.k or chosen.samples,
+            "seed": chosen.seed,
+            "chain_of_thought": suppressed if quiet else "kept",
+            "engine": engine,
         },
-        "against_the_stage_before": [as_json(change) for change in steps],
-        "against_the_first": [as_json(change) for change in total],
+        "encoder": encoder and encoder.facts,
+        "reasoning": "removed",
     }
-    path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _show(console: Console, tasks: Sequence[Traced], chosen: argparse.Namespace) -> None:
+    """Print the tables of a few tasks, or one line each of many."""
+    k = chosen.k or chosen.samples
+    cut = "" if chosen.top_p >= 1 else f", top-p {chosen.top_p:g}"
+    console.print(
+        f"\n{chosen.samples} samples a prompt, temperature {chosen.temperature:g}{cut}, k = {k}. "
+        f"Change: against the stage before, paired by prompt, ± half of the 95 % interval."
+    )
+    leads = result.leads(tasks)
+    if len(tasks) > _WHOLE:
+        console.print(_summary(tasks, leads))
+        console.print("All numbers of every task are in the report.\n", style="dim")
+        return
+    for one in tasks:
+        table = Table(box=None, pad_edge=False)
+        prompts = next(iter(one.found.values())).facts["prompt_count"]
+        table.add_column(f"{escape(one.task)}, {prompts:,} prompts", no_wrap=True)
+        for name in one.found:
+            table.add_column(escape(name), justify="right", no_wrap=True)
+        measured = list(one.found.values())
+        for name in dict.fromkeys((*SHOWN, *leads)):
+            if not all(name in m.sets[0].numbers for m in measured):
+                continue
+            means = [m.sets[0].numbers[name].estimate for m in measured]
+            table.add_row(name.replace("_at_k", f"_at_{k}"), *map(_mean, means))
+            cells = [cell(step.differences[name]).rstrip("* ") for step in one.steps]
+            table.add_row("", "", *cells, style="dim")
+        console.print(table)
+        console.print()
+
+
+def _summary(tasks: Sequence[Traced], leads: Mapping[str, str]) -> Table:
+    """Return a line a task: how many are right, and how different, at every stage."""
+    table = Table(box=None, pad_edge=False)
+    for title in ("task", "prompts", "", *next(iter(tasks)).found):
+        table.add_column(escape(title), justify="left" if title in ("task", "") else "right")
+    for one in tasks:
+        first = True
+        for name in ("pass_at_1", *leads):
+            means = [m.sets[0].numbers.get(name) for m in one.found.values()]
+            if None in means:
+                continue
+            head = (escape(one.task), f"{next(iter(one.found.values())).facts['prompt_count']:,}")
+            cells = [_mean(mean.estimate) for mean in means if mean is not None]
+            table.add_row(*(head if first else ("", "")), name, *cells)
+            first = False
+    return table
+
+
+def _mean(x: float) -> str:
+    """Return a mean as it is printed.
+
+    >>> _mean(0.5), _mean(math.nan)
+    ('0.50', 'none')
+    """
+    return "none" if math.isnan(x) else f"{x:.2f}"

@@ -46,6 +46,7 @@ def test_another_value_is_wrong(text, gold):
         ([r"\boxed{1, 2}", r"\boxed{\{2,1\}}"], "{1, 2}"),
         ([r"\boxed{-0}", "0.0000000001"], "0"),
         ([r"\boxed{2^{10}}", "y = 1024"], "1024"),
+        ([r"\boxed{x>3}", r"\boxed{3<x}"], "x > 3"),
         (["", "I do not know."], None),
     ],
 )

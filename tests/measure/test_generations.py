@@ -61,6 +61,21 @@ def test_rows_of_every_shape(shape):
     assert [(s.prompt, s.text) for s in samples(row)] == expected
 
 
+def test_conversations_are_kept_beside_their_text_and_every_sample_says_where_it_was(tmp_path):
+    talk = [{"role": "user", "content": "a"}]
+    for row, messages in (
+        ({"prompt": "a", "completion": "b"}, None),
+        ({"prompt": talk, "completion": "b"}, (talk, [{"role": "assistant", "content": "b"}])),
+        ({"prompt": "a", "completion": {"role": "x", "content": "b"}},
+         (talk, [{"role": "x", "content": "b"}])),
+    ):  # fmt: skip
+        assert [s.messages for s in samples(row)] == [messages]
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"prompt": "a", "completion": "b"}\n{"prompt": "a", "outputs": ["b", "c"]}\n')
+    places = [s.place for s in read([path], Problems())]
+    assert places == ["x.jsonl:1", "x.jsonl:2[0]", "x.jsonl:2[1]"]
+
+
 def test_filters_of_lm_eval_are_one_row_and_its_metric_is_not_of_each_repeat(tmp_path):
     path = tmp_path / "samples_x.jsonl"
     filtered = [{**HARNESS, "filter": name} for name in ("strict", "flexible")]

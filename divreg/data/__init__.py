@@ -1,0 +1,1 @@
+"""The data of post-training: preference pairs, mixing, selection, an archive of good responses."""
