@@ -48,6 +48,9 @@ def entropy_nats(p: np.ndarray) -> np.ndarray:
     Returns:
         ``(...)``, at least 0.
 
+    Source:
+        Shannon, A Mathematical Theory of Communication, Bell System Technical Journal 27, 1948.
+
     >>> round(float(entropy_nats(np.array([0.5, 0.5, 0.0]))), 6)
     0.693147
     """
