@@ -1,7 +1,9 @@
 """Whole groups or an error: P prompts with G completions each, as every process sees them."""
 
+import functools
 import hashlib
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +27,35 @@ def completion_text(completion: Any) -> str:
     if isinstance(completion, str):
         return completion
     return _content(completion[-1]) if completion else ""
+
+
+def asks_for_prompt(extract: Callable[..., Any]) -> bool:
+    """Whether an extractor of answers has ``prompt`` among its keyword-only arguments.
+
+    >>> asks_for_prompt(str.strip), asks_for_prompt(lambda text, *, prompt: text)
+    (False, True)
+    """
+    try:
+        asked = inspect.signature(extract).parameters.get("prompt")
+    except (TypeError, ValueError):  # some that are written in C have none
+        return False
+    return asked is not None and asked.kind is inspect.Parameter.KEYWORD_ONLY
+
+
+def told(extract: Callable[..., Any], prompt: Any) -> Callable[[str], Any]:
+    """Return the extractor of the answers to one prompt: it is told the prompt if it asks for it.
+
+    Args:
+        extract: A function from a text to the answer in it, or from a text and, by keyword, the
+            text of the prompt.
+        prompt: A text, or a conversation.
+
+    >>> told(lambda text, *, prompt: f"{text} to {prompt}", "2+2=")("4")
+    '4 to 2+2='
+    """
+    if not asks_for_prompt(extract):
+        return extract
+    return functools.partial(extract, prompt=text_of(prompt))
 
 
 def prompt_id(prompt: str) -> str:

@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from divreg import encoders, spec
+from divreg import encoders, rollouts, spec
 
 ENCODERS = {"encoder": encoders.SentenceEncoder, "endpoint": encoders.EndpointEncoder}
 JUDGES = {"classifier": encoders.PairClassifier, "nli": encoders.NLIEquivalence}
@@ -32,6 +32,12 @@ def encoder(options: Mapping[str, Any], answer: Callable[[str], Any] | None = No
             raise ValueError(
                 "embedding needs the signal 'answer' for embed: answer; got none. "
                 "Write `answer: my_module.extract` beside it."
+            )
+        if rollouts.asks_for_prompt(answer):
+            raise ValueError(
+                f"embedding needs a function of the text alone for embed: answer; got "
+                f"{getattr(answer, '__name__', answer)}, which asks for the prompt too. "
+                f"Use embed: text, or partition: by_answer."
             )
         more = {"answer": answer}
     return _build("embedding", ENCODERS[kind], kind, options, more)

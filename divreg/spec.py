@@ -11,7 +11,8 @@ A recipe's ``divreg:`` block has four keys, each optional::
         - my_package.my_module.my_method   # a function of your own
       signals:
         correct: {reward: accuracy_reward, at_least: 1.0}
-        answer: my_package.answers.boxed   # a function: text -> answer or None
+        answer: my_package.answers.boxed   # a function: text -> answer or None; with the
+                                           # keyword-only argument `prompt` it is told that too
         partition: by_answer               # or {by_pairs: {classifier: NAME, threshold: 0.1}}
         embedding: {encoder: all-MiniLM-L6-v2}       # or {endpoint: URL, model: NAME}
       monitor:                             # CollapseMonitor's arguments; false: no monitor
@@ -340,7 +341,7 @@ def _correct(value: Any) -> dict[str, Any]:
     }
 
 
-def _answer(value: Any) -> Callable[[str], str | None]:
+def _answer(value: Any) -> Callable[..., str | None]:
     return _function(value, "answer", "my_module.extract, a function: text -> answer or None")
 
 

@@ -181,6 +181,16 @@ def make_judge(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def real_model() -> str:
+    """The folder of SmolLM2-135M-Instruct that ``recipes/smollm2/make_model.py`` made."""
+    folder = os.environ.get("DIVREG_REAL_MODEL")
+    if not folder:
+        pytest.skip("DIVREG_REAL_MODEL is not set: python recipes/smollm2/make_model.py FOLDER")
+    assert (Path(folder) / "config.json").is_file(), f"DIVREG_REAL_MODEL={folder} holds no model"
+    return folder
+
+
+@pytest.fixture(scope="session")
 def tiny_dataset():
     """Sixteen prompts with a ``solution`` column, for GRPO and RLOO."""
     from datasets import Dataset

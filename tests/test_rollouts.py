@@ -2,7 +2,7 @@
 
 import pytest
 
-from divreg.rollouts import Rollouts, completion_text, prompt_id, text_of
+from divreg.rollouts import Rollouts, completion_text, prompt_id, text_of, told
 
 
 def test_flat_rows_become_groups():
@@ -30,3 +30,12 @@ def test_chats_are_read_as_text():
     )
     assert completion_text([]) == ""
     assert completion_text([{"role": "assistant", "content": None}]) == ""
+
+
+def test_an_extractor_is_told_the_prompt_as_text_if_it_asks_for_it():
+    def echo(text, *, prompt):
+        return f"{prompt}: {text}"
+
+    assert told(echo, [{"role": "user", "content": "2 + 2"}])("4") == "2 + 2: 4"
+    assert told(str.strip, "2 + 2")(" 4 ") == "4"
+    assert told(int, "2 + 2")("4") == 4  # written in C: it has no signature

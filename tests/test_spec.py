@@ -282,6 +282,12 @@ def test_an_encoder_takes_its_arguments_and_the_runs_answers(stand_ins, mine):
     assert plain.said["answer"] is None
 
 
+def test_answers_to_be_embedded_are_found_in_the_text_alone(stand_ins):
+    block = {"embedding": {"encoder": "mini", "embed": "answer"}}
+    with pytest.raises(ValueError, match="got extract, which asks for the prompt too"):
+        spec.signals({**block, "answer": "divreg.tasks.kinds.extract"})
+
+
 def test_an_endpoint_takes_a_url_and_a_model(stand_ins):
     built = spec.signals({"embedding": {"endpoint": "http://a/v1", "model": "m", "timeout": 5}})
     said = built["embedding"].said

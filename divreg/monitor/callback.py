@@ -50,8 +50,8 @@ class CollapseMonitor(TrainerCallback, ExportableState):
             ``"intervene"`` doubles the scheduled strengths of a Diverse trainer, up to four times.
         correct: ``{"reward": NAME, "at_least": X}`` or a function ``(prompt, completion) -> bool``.
             By default the only reward function, while it returns nothing but 0 and 1.
-        answer: A function from text to the extracted answer: equal answers are one class, and are
-            known again at a later step; without it short texts are. See `divreg.monitor.memory`.
+        answer: A function from text, and from ``prompt`` by keyword if it asks, to the extracted
+            answer: equal ones are a class, known again at a later step; without it short texts are.
         partition: A function of `divreg.signals` that reads ``texts`` or ``answer``. By default
             equal short texts, or long ones that overlap, are one class.
         formats: Regular expressions by name, or a function from text to a name, that tell the
@@ -76,7 +76,7 @@ class CollapseMonitor(TrainerCallback, ExportableState):
         *,
         on_collapse: str | None = None,
         correct: Mapping[str, Any] | Callable[[str, str], bool] | None = None,
-        answer: Callable[[str], str | None] | None = None,
+        answer: Callable[..., str | None] | None = None,
         partition: Callable[..., Any] | None = None,
         formats: Mapping[str, str] | Callable[[str], str] | bool | None = None,
         probe_prompts: Sequence[Any] | None = None,

@@ -12,7 +12,7 @@ import numpy as np
 
 from divreg.metrics.classes import classes_from_keys
 from divreg.monitor.observe import Batch
-from divreg.rollouts import completion_text, text_of
+from divreg.rollouts import completion_text, text_of, told
 
 
 class Reader:
@@ -20,7 +20,8 @@ class Reader:
 
     Args:
         correct: ``{"reward": NAME, "at_least": X}``, or ``f(prompt, completion) -> bool``.
-        answer: A function from a completion's text to its answer, or None where there is none.
+        answer: A function from a completion's text to its answer, or None where there is none; if
+            it has the keyword-only argument ``prompt``, it is told the prompt's text.
         partition: A function of `divreg.signals` that reads ``texts`` or ``answer``, such as
             ``by_answer`` or a partial of ``by_ngram``.
 
@@ -32,7 +33,7 @@ class Reader:
     def __init__(
         self,
         correct: Mapping[str, Any] | Callable[[str, str], bool] | None = None,
-        answer: Callable[[str], str | None] | None = None,
+        answer: Callable[..., str | None] | None = None,
         partition: Callable[..., Any] | None = None,
     ):
         self.correct, self.answer, self.partition = correct, answer, partition
@@ -98,7 +99,8 @@ class Reader:
         if batch.correct is None:
             batch.correct = self._correct(batch)
         if batch.answers is None and self.answer is not None:
-            batch.answers = [self.answer(text) for text in batch.completions]
+            pairs = zip(batch.prompts, batch.completions, strict=True)
+            batch.answers = [told(self.answer, prompt)(text) for prompt, text in pairs]
         if batch.classes is None:
             batch.classes = self._classes(batch)
         return batch

@@ -8,6 +8,7 @@ from typing import Any, cast
 from divreg.metrics.ngrams import distinct_n
 from divreg.metrics.pass_at_k import pass_at_k
 from divreg.metrics.richness import rarefied_distinct
+from divreg.rollouts import told
 from divreg.tasks.sampling import Way, draw
 from divreg.tasks.task import EXPRESSIONS, Task
 
@@ -74,7 +75,7 @@ def evaluate(
     )  # fmt: skip
     groups = [[one.text for one in own] for own in drawn]
     right = [
-        [answer(t) for t in texts if is_correct(t, row)]
+        [told(answer, row["prompt"])(t) for t in texts if is_correct(t, row)]
         for row, texts in zip(rows, groups, strict=True)
     ]
     tokens = [one.tokens for own in drawn for one in own]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from divreg.tasks import countdown, expressions
+from divreg.tasks import countdown, expressions, kinds
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -25,7 +25,8 @@ class Task:
         is_correct: Whether a text answers a row of the data set; what it returns is None where
             this machine cannot judge it. None for an open task, which has no right answers.
         answer: The class of a text, None where it has none; two right answers of one class are the
-            same answer. None where texts are the only classes.
+            same answer. One with the keyword-only argument ``prompt`` is told what was asked,
+            as text. None where texts are the only classes.
         max_tokens: The longest answer.
         model: Builds or finds the base model, in a folder; called with a function that is told
             (steps done, steps in all). None where the task has no model of its own.
@@ -38,7 +39,7 @@ class Task:
     dataset: "Callable[[str], Dataset]"
     reward: Callable[..., list[float]] | None
     is_correct: Callable[[str, Mapping[str, Any]], bool | None] | None
-    answer: Callable[[str], str | None] | None
+    answer: Callable[..., str | None] | None
     max_tokens: int
     model: Callable[..., Path] | None
     side_by_side: bool = False
@@ -111,7 +112,18 @@ COUNTDOWN = Task(
     max_tokens=12,
     model=_tiny("countdown"),
 )
-TASKS = {task.name: task for task in (EXPRESSIONS, EXPRESSIONS_HARD, COUNTDOWN)}
+KINDS = Task(
+    "kinds",
+    kinds.dataset,  # pyright: ignore[reportArgumentType]  # it names its two splits
+    kinds.accuracy_reward,
+    lambda text, row: kinds.is_correct(text, row["category"]),
+    kinds.extract,
+    max_tokens=16,
+    model=None,
+    side_by_side=True,
+    stop=("\n",),
+)
+TASKS = {task.name: task for task in (EXPRESSIONS, EXPRESSIONS_HARD, COUNTDOWN, KINDS)}
 
 
 def find(name: str) -> Task:

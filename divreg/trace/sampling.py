@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from divreg.measure.run import without_reasoning
+from divreg.rollouts import told
 from divreg.tasks.task import Task
 from divreg.trace import engines
 
@@ -190,7 +191,7 @@ def _graded(task: Task, row: Mapping[str, Any], drawn: "Sequence[Drawn]") -> lis
             correct = task.is_correct(text, row)
             found |= {} if correct is None else {"correct": bool(correct)}
         if task.answer is not None:
-            found["class"] = task.answer(text) or text
+            found["class"] = told(task.answer, row["prompt"])(text) or text
         return found
 
     texts = [without_reasoning(sample.text) for sample in drawn]

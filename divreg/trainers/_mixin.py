@@ -46,7 +46,7 @@ class InterventionMixin(_seams.OnlineSeams):
         self._rollout: Rollout | None = None
         super().__init__(model, reward_funcs, args, *rest, **kwargs)  # pyright: ignore[reportArgumentType]
         self._plan.check_trainer(self)
-        self.answer, self.encoder = self._plan.answer, self._plan.encoder
+        self.answers, self.encoder = self._plan.answers, self._plan.encoder
         self.configured_signals = self._plan.configured
         self._user_rewards = len(self.reward_funcs)
         if self.pipeline.acts_on("rewards"):

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from divreg.compose import Intervention
 from divreg.pipeline import Pipeline
+from divreg.rollouts import told
 from divreg.signals import COMPARED
 from divreg.trainers._head import EXTRAS
 from divreg.trainers._rows import ROW_SIGNALS
@@ -88,7 +89,7 @@ class Plan:
         self.configured = signals
         signals = dict(signals)
         self._correct: dict[str, Any] | None = signals.pop("correct", None)
-        self._answer: Callable[[str], str | None] | None = signals.pop("answer", None)
+        self._answer: Callable[..., str | None] | None = signals.pop("answer", None)
         self._encoder: Callable[[list[str]], Any] | None = signals.pop("embedding", None)
         if self._correct is not None and set(self._correct) - {"reward", "at_least"}:
             raise ValueError(
@@ -103,10 +104,10 @@ class Plan:
                 )
         self.recipes: dict[str, Callable[..., Any]] = signals
 
-    def answer(self, text: str) -> str | None:
-        """Extract the answer of one completion with the user's extractor."""
+    def answers(self, prompt: str, texts: list[str]) -> list[str | None]:
+        """Extract the answers of completions of one prompt with the user's extractor."""
         assert self._answer is not None
-        return self._answer(text)
+        return [*map(told(self._answer, prompt), texts)]
 
     def encoder(self, texts: list[str]) -> Any:
         """Embed texts with the user's encoder: ``(n, d)``."""

@@ -78,7 +78,7 @@ class Rollout:
             "prompts": lambda: self.groups.prompts,
             "prompt_id": lambda: self.groups.prompt_ids,
             "texts": lambda: self.groups.texts,
-            "answer": lambda: [[trainer.answer(t) for t in row] for row in self.groups.texts],
+            "answer": lambda: [*map(trainer.answers, self.groups.prompts, self.groups.texts)],
             "correct": self._correct,
             "embedding": self._embedding,
             "mask": self._mask,

@@ -361,3 +361,23 @@ def test_rollouts_are_scored_once_however_many_ask_and_not_where_trl_has_scores(
     stock = count_forwards(build(None, name="GRPOTrainer", num_iterations=2))
     assert count_forwards(build([c], num_iterations=2)) == stock == 8
     assert count_forwards(build([c], name="DiverseRLOOTrainer")) == 8
+
+
+def test_an_extractor_that_asks_for_the_prompt_is_told_it(build):
+    from divreg import signals
+
+    seen, told = [], []
+
+    def extract(text, *, prompt):
+        told.append((prompt, text))
+        return f"{prompt}{text[:1]}"
+
+    def look(rewards, *, answer, prompts, texts):
+        seen.append((answer, prompts, texts))
+        return rewards
+
+    trainer = build([look], signals={"answer": extract, "partition": signals.by_answer})
+    rollout(trainer)
+    (answers, prompts, texts) = seen[-1]
+    assert set(told) >= {(p, t) for p, row in zip(prompts, texts, strict=True) for t in row}
+    assert answers == [[f"{p}{t[:1]}" for t in row] for p, row in zip(prompts, texts, strict=True)]
