@@ -192,8 +192,8 @@ def _kernel(k: np.ndarray) -> np.ndarray:
             f"vendi_score needs 1 on the diagonal; got values up to {off:.3g} away from it. Divide "
             f"by np.sqrt(np.outer(K.diagonal(), K.diagonal()))."
         )
-    blocks = (slice(i, i + _ROWS) for i in range(0, len(k), _ROWS))
-    skew = max(float(np.abs(k[rows] - k[:, rows].T).max()) for rows in blocks)
+    blocks = ((i, slice(i, i + _ROWS)) for i in range(0, len(k), _ROWS))
+    skew = max(float(np.abs(k[rows, i:] - k[i:, rows].T).max()) for i, rows in blocks)
     if skew > _LEAVE:
         raise ValueError(
             f"vendi_score needs a symmetric matrix; got entries {skew:.3g} apart. Pass "
