@@ -40,6 +40,8 @@ _CHATML = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 _SPECIALS = ["<|pad|>", "<|im_start|>", "<|im_end|>", "<|endoftext|>"]
+_WORDS = ["a", "the", "cat", "dog", "sat", "ran", "red", "it", "is", "seven", "no", "very", "big"]
+_WORDS += ["and", "then"]
 _TEXT = ["What is 2 plus 2? The answer is 4. Write a short story about a cat and a dog."] * 4
 
 
@@ -146,6 +148,36 @@ def minilm():
         found = hashlib.file_digest(file, "sha256").hexdigest()
     assert found == UPSTREAM, "the packaged weights are not those of all-MiniLM-L6-v2"
     return str(folder)
+
+
+@pytest.fixture(scope="session")
+def make_judge(tmp_path_factory):
+    """``make_judge(labels)``: a folder with a random two-layer BERT that classifies pairs."""
+    import torch
+    from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
+
+    def make(*labels, positions=64, spread=0.5):
+        torch.manual_seed(0)
+        specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+        vocabulary = {word: i for i, word in enumerate([*specials, *_WORDS])}
+        config = BertConfig(
+            vocab_size=len(vocabulary),
+            hidden_size=16,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=32,
+            max_position_embeddings=positions,
+            num_labels=len(labels),
+            id2label=dict(enumerate(labels)),
+            label2id={label: i for i, label in enumerate(labels)},
+            initializer_range=spread,  # large, so that pairs are judged differently
+        )
+        folder = tmp_path_factory.mktemp("judge")
+        BertForSequenceClassification(config).save_pretrained(folder)
+        BertTokenizer(vocab=vocabulary, model_max_length=positions).save_pretrained(folder)
+        return str(folder)
+
+    return make
 
 
 @pytest.fixture(scope="session")

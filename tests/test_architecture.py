@@ -29,7 +29,10 @@ MAY = {
     "divreg.metrics": ({"numpy"}, {"divreg.metrics"}),
     "divreg.measure": (
         {"numpy", "pyarrow", "rich"},
-        {"divreg.encoders", "divreg.measure", "divreg.metrics", "divreg.plain_trl"},
+        {
+            *("divreg.encoders", "divreg.measure", "divreg.metrics", "divreg.plain_trl"),
+            "divreg.graders.code",
+        },
     ),
     "divreg.data": (
         {"numpy", "pyarrow", "rich", "datasets"},

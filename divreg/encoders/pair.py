@@ -21,6 +21,7 @@ SAME = (
     *("semantically equivalent", "yes", "true"),
 )
 _ENTAILMENT = ("entailment", "entail", "entails")
+_RELATIONS = (("contradiction", "contradicts"), ("neutral",), _ENTAILMENT)
 
 
 class PairClassifier:
@@ -156,6 +157,64 @@ class NLIEquivalence:
 
     def __repr__(self) -> str:
         return f"NLIEquivalence({self._model.name!r})"
+
+
+class NLIClassifier:
+    """What an NLI model says of ordered pairs: contradiction, neutral, entailment.
+
+    Loaded and cached as :class:`PairClassifier` is. What
+    :func:`~divreg.metrics.nli.nli_diversity_of_texts` asks.
+
+    Args:
+        model: Name on the Hub or a folder of an NLI model, such as
+            "FacebookAI/roberta-large-mnli".
+        tokenizer: Name or folder of the tokenizer, where the model's has none.
+        max_tokens: Tokens read of each of the two texts.
+        truncate: The end of a too long text that is dropped, "left" or "right".
+        batch_size: Ordered pairs in one forward pass.
+        device: Where to judge; None takes what sentence-transformers would.
+        cache_size: Judgements kept, the most recently used ones; 0 keeps none.
+
+    Raises:
+        ValueError: If the model cannot be loaded, has not the three labels of NLI (the message
+            lists those it has), or an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        tokenizer: str | None = None,
+        max_tokens: int = 128,
+        truncate: Truncate = "left",
+        batch_size: int = 64,
+        device: str | None = None,
+        cache_size: int = 200_000,
+    ):
+        self._model = _PairModel(
+            "NLIClassifier", model, tokenizer, max_tokens, truncate, batch_size, device, cache_size
+        )
+        known = [_plain(label) for label in self._model.labels]
+        places = [[i for i, label in enumerate(known) if label in said] for said in _RELATIONS]
+        if len(known) != len(_RELATIONS) or any(len(own) != 1 for own in places):
+            raise ValueError(
+                f"NLIClassifier needs a model with the labels contradiction, neutral and "
+                f"entailment; got {model!r} with {_listed(self._model.labels)}. Pass one that was "
+                f"trained on MNLI."
+            )
+        self._order = [own[0] for own in places]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What judged, and how, for the records of a run."""
+        return self._model.facts
+
+    def __call__(self, pairs: Sequence[Pair]) -> np.ndarray:
+        """Judge ``n`` pairs (premise, hypothesis): ``(n, 3)`` float64, probabilities."""
+        return self._model(pairs)[:, self._order]
+
+    def __repr__(self) -> str:
+        return f"NLIClassifier({self._model.name!r})"
 
 
 class _PairModel:

@@ -1,7 +1,7 @@
-"""Shut this process in and run one program: the script that :mod:`divreg.graders.sandbox` starts.
+"""Shut this process in and run one program: what :mod:`divreg.graders.sandbox` starts.
 
-It is run by path, ``python -I -S -B _child.py``, with the standard library alone, and never by
-import. There are three processes. The *launcher* leaves the machine's namespaces, builds a root of
+It is loaded by an interpreter of its own, ``python -I -S -B``, that knows the standard library
+alone. There are three processes. The *launcher* leaves the machine's namespaces, builds a root of
 its own, and ends the rest when it is told to. *Process 1* of the new process namespace is a child
 of it and waits; when it ends, the kernel kills whatever is left in there. The *program* is a child
 of process 1, gives up every right before its first line, and cannot make another process.
@@ -76,14 +76,36 @@ DENIED = {  # numbers on x86_64 and on aarch64
     # the kernel's own messages
     "syslog": (103, 116),
 }
-YOUNGEST = 424
+SINCE_LINUX_5_1 = 424
 """From here on numbers are the same everywhere; all are refused, as an older kernel would: mounts
 by file descriptor, io_uring, clone3, pidfd, and whatever is still to come."""
+OLD = "/.old"
+"""Where the machine's root is, while the new one is built."""
 
 
 def main() -> None:
     """Read how and what to run from the arguments and from stdin, run it, exit as it did."""
-    shut_in, verdict, parent, seconds, cpu_seconds, memory, files = map(int, sys.argv[1:])
+    try:
+        launch(*map(int, sys.argv[1:]))
+    except OSError as refused:
+        sys.exit(str(refused))
+
+
+def launch(
+    shut_in: int, verdict: int, parent: int, seconds: int, cpu_seconds: int, memory: int, files: int
+) -> None:
+    """Start the program, shut in or not, and exit as it did.
+
+    Args:
+        shut_in: Whether to leave the machine's namespaces.
+        verdict: File descriptor of the pipe for ``READY`` and the token.
+        parent: Process that must still be there.
+        seconds: When process 1 gives up, should nobody be left to end it.
+        cpu_seconds: See :class:`divreg.graders.sandbox.Limits`, as the two that follow.
+        memory: MiB.
+        files: MiB.
+    """
+    sys.path.pop()  # where this file was found
     libc = ctypes.CDLL(None, use_errno=True)
     if LINUX:
         libc.prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
@@ -103,9 +125,10 @@ def main() -> None:
 
     if not shut_in:
         program()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would hide how a child ended
     leave_the_machine(libc)
     build_a_root(libc, files)
-    heard = {signal.SIGTERM, signal.SIGCHLD}  # of whoever started us, and of process 1
+    heard = {signal.SIGTERM, signal.SIGCHLD}  # from whoever started us, and from process 1
     signal.pthread_sigmask(signal.SIG_BLOCK, heard)
 
     def shut_in_program() -> None:
@@ -218,8 +241,8 @@ def build_a_root(libc: ctypes.CDLL, files: int) -> None:
 
     mount(None, "/", None, MS_REC | MS_PRIVATE)
     mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "size=64k,nr_inodes=512,mode=755")
-    os.mkdir("/tmp/old")
-    check(libc.pivot_root(b"/tmp", b"/tmp/old"), "pivot_root")
+    os.mkdir(f"/tmp{OLD}")
+    check(libc.pivot_root(b"/tmp", f"/tmp{OLD}".encode()), "pivot_root")
     os.chdir("/")
     os.mkdir("/tmp")
     closed = MS_NOSUID | MS_NODEV | MS_NOEXEC
@@ -228,16 +251,16 @@ def build_a_root(libc: ctypes.CDLL, files: int) -> None:
         if path in links:
             os.symlink(links[path], path)
         elif not os.path.exists(path):
-            folder = os.path.isdir(f"/old{source}")
+            folder = os.path.isdir(OLD + source)
             os.makedirs(path if folder else os.path.dirname(path), exist_ok=True)
             if not folder:
                 os.close(os.open(path, os.O_CREAT | os.O_WRONLY))
-            mount(f"/old{source}", path, None, MS_BIND | MS_REC)
-    points = _mount_points("/old/proc/self/mountinfo")
-    check(libc.umount2(b"/old", MNT_DETACH), "umount2")
-    os.rmdir("/old")
+            mount(OLD + source, path, None, MS_BIND | MS_REC)
+    points = _mount_points(f"{OLD}/proc/self/mountinfo")
+    check(libc.umount2(OLD.encode(), MNT_DETACH), "umount2")
+    os.rmdir(OLD)
     for point in points:
-        if point != "/tmp" and point != "/old" and not point.startswith("/old/"):
+        if point not in ("/tmp", OLD) and not point.startswith(f"{OLD}/"):
             # What the machine's own mount forbids has to stay forbidden.
             kept = os.statvfs(point).f_flag & (MS_NODEV | MS_NOEXEC)
             kept |= MS_NOSUID if point.startswith("/dev/") else MS_NOSUID | MS_NODEV
@@ -273,9 +296,14 @@ def set_limits(cpu_seconds: int, memory: int, files: int) -> None:
     limits = {"CORE": 0, "FSIZE": files * MIB, "NOFILE": 64}
     if LINUX:  # elsewhere these are missing, refused, or count what others run
         limits |= {"AS": memory * MIB, "NPROC": 1, "MEMLOCK": 0, "MSGQUEUE": 0, "SIGPENDING": 64}
-    for name, most in limits.items():
-        resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (most, most))
-    resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))  # SIGXCPU, SIGKILL
+    pairs = {name: (most, most) for name, most in limits.items()}
+    pairs["CPU"] = (cpu_seconds, cpu_seconds + 1)  # SIGXCPU, then SIGKILL
+    for name, pair in pairs.items():
+        limit = getattr(resource, f"RLIMIT_{name}")
+        allowed = resource.getrlimit(limit)[1]
+        if allowed != resource.RLIM_INFINITY:  # a limit is never raised
+            pair = min(pair[0], allowed), min(pair[1], allowed)
+        resource.setrlimit(limit, pair)
 
 
 def filter_calls(libc: ctypes.CDLL) -> None:
@@ -285,19 +313,15 @@ def filter_calls(libc: ctypes.CDLL) -> None:
         raise OSError(f"the system calls of {machine} are not known, only {', '.join(MACHINES)}")
     column = list(MACHINES).index(machine)
 
-    def if_not(jump: int, value: int, otherwise: int) -> list[tuple[int, int, int, int]]:
-        return [(jump, 0, 1, value), (RETURN, 0, 0, otherwise)]
+    def refuse(which: int, number: int, error: int) -> list[tuple[int, int, int, int]]:
+        return [(which, 0, 1, number), (RETURN, 0, 0, ERRNO | error)]
 
-    code = [
-        (LOAD, 0, 0, 4),
-        (EQUAL, 1, 0, MACHINES[machine]),
-        (RETURN, 0, 0, KILL),
-        (LOAD, 0, 0, 0),
-    ]
-    code += if_not(AT_LEAST, YOUNGEST, ERRNO | ENOSYS)
+    code = [(LOAD, 0, 0, 4), (EQUAL, 1, 0, MACHINES[machine]), (RETURN, 0, 0, KILL)]
+    code.append((LOAD, 0, 0, 0))  # in place of the kind of machine, the number of the call
+    code += refuse(AT_LEAST, SINCE_LINUX_5_1, ENOSYS)
     for numbers in DENIED.values():
         if numbers[column] is not None:
-            code += if_not(EQUAL, numbers[column], ERRNO | EPERM)
+            code += refuse(EQUAL, numbers[column], EPERM)
     code.append((RETURN, 0, 0, ALLOW))
     instructions = b"".join(struct.pack("HBBI", *line) for line in code)
     kept = ctypes.create_string_buffer(instructions)
@@ -332,10 +356,3 @@ def execute(source: str, token: bytes, verdict: int) -> None:
         sys.stdout.flush()
     finally:
         leave(1)
-
-
-if __name__ == "__main__":
-    try:
-        main()
-    except OSError as refused:
-        sys.exit(str(refused))

@@ -3,12 +3,13 @@
 What holds it in (:func:`run`), with Linux alone and no right to administer it:
 
 - namespaces of its own for users, mounts, processes, network, IPC and host name; started by root,
-  it is nobody on the machine; no capabilities, and none to be had;
+  it is nobody on the machine where root may become that; no capabilities, and none to be had;
 - a root of its own: read-only libraries and the interpreter's own ``lib``, an empty ``/tmp`` in
   memory, ``/dev/null``, ``/dev/urandom``; no ``/proc``, no home, no other program; an empty
   environment, no open file but its output;
 - one process with one thread, as system calls that make more are refused; so are those for
-  sockets, other programs, tracing, mounting, memory beside the limits, and all younger than 2019;
+  sockets, other programs, tracing, mounting, memory beside the limits, and all that came with or
+  after Linux 5.1;
 - limits on time, memory, files and output (:class:`Limits`). With a single process they are limits
   on all that it does; buffers of pipes add some tens of MiB in the kernel.
 
@@ -33,8 +34,14 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import IO, Literal
 
-from divreg.graders import _child
 from divreg.graders._child import READY
+
+# Imported, as a script is compiled anew at each start.
+_START = (
+    f"import sys; sys.path.append({str(Path(__file__).parent)!r}); import _child; _child.main()"
+)
+
+_GLANCE = 0.1  # seconds between two looks at whether the child is still there
 
 How = Literal["passed", "failed", "timed out", "killed"]
 
@@ -44,14 +51,15 @@ class Limits:
     """What a program may use.
 
     Args:
-        seconds: Time on the clock, start of the interpreter included.
-        cpu_seconds: Time on a processor, which a busy machine does not change.
-        memory_mib: Address space, MiB; an interpreter alone takes some 30.
-        file_mib: All its files together, which lie in memory, MiB.
-        output_kib: What it prints, KiB; who prints more is killed.
+        seconds: Time on the clock, start of the interpreter included, > 0.
+        cpu_seconds: Time on a processor, which a busy machine does not change, whole, >= 1.
+        memory_mib: Address space, whole MiB, >= 64; an interpreter alone takes some 15.
+        file_mib: All its files together, which lie in memory, whole MiB, >= 1; without the sandbox,
+            each of them.
+        output_kib: What it prints, whole KiB, >= 1; who prints more is killed.
 
     Raises:
-        ValueError: If a limit is none.
+        ValueError: If a limit is not such a number.
     """
 
     seconds: float = 10.0
@@ -131,7 +139,6 @@ def run(program: str, limits: Limits = USUAL, unsandboxed: bool = False) -> Outc
     with _started(program, token, limits, unsandboxed) as (process, verdict_pipe):
         deadline = time.monotonic() + limits.seconds
         output, verdict, cut = _read(process, verdict_pipe, deadline, limits.output_kib << 10)
-        _end(process, unsandboxed)
     text = output.decode("utf-8", "replace")
     if cut is None and not verdict.startswith(READY):
         reason = " ".join(text.split()) or f"exit code {process.returncode}"
@@ -155,8 +162,6 @@ def _started(
     program: str, token: bytes, limits: Limits, unsandboxed: bool
 ) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """Start the child, and end it whatever happens; yields it and the pipe of its verdict."""
-    compiled = Path(_child.__cached__)  # saves a fifth of the start
-    child = compiled if compiled.exists() else Path(_child.__file__)
     with contextlib.ExitStack() as stack:
         folder = "/"
         if unsandboxed:
@@ -173,7 +178,7 @@ def _started(
         )
         try:
             process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-B", str(child), *map(str, numbers)],
+                [sys.executable, "-I", "-S", "-B", "-c", _START, *map(str, numbers)],
                 stdin=request,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -206,7 +211,11 @@ def _read(
             selector.register(pipe, selectors.EVENT_READ)
         while cut is None and selector.get_map():
             left = deadline - time.monotonic()
-            for key, _ in selector.select(max(left, 0)):
+            over = process.poll() is not None
+            ready = selector.select(0 if over else min(max(left, 0), _GLANCE))
+            if over and not ready:  # whatever the caller forked meanwhile has the pipes open too
+                break
+            for key, _ in ready:
                 chunk = os.read(key.fd, 1 << 16)
                 read[key.fd] += chunk
                 if not chunk:
@@ -224,8 +233,6 @@ def _end(process: subprocess.Popen[bytes], unsandboxed: bool) -> None:
     In the sandbox the launcher is asked, as it can wait for the last process: it is out of the
     program's reach.
     """
-    if process.returncode is not None:
-        return
     if not unsandboxed:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.terminate()

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from divreg.measure import page
+from divreg.measure import homogeneity, page, sizes
 from divreg.measure.command import add_options, options
 from divreg.measure.run import Measurement, Options, measure
 from divreg.measure.summary import Measured
@@ -24,7 +24,10 @@ SPLIT = (
     ("cosine_diversity", "cosine_diversity_correct"),
     ("different_pairs", "different_pairs_correct"),
 )
-_SAME = ("reasoning", "classes", "encoder")  # facts that have to be those of the first set
+_SAME = (  # facts that have to be those of the first set
+    *("reasoning", "classes", "encoder", "judge", "nli", "utility", "code", "formats"),
+)
+cell = page.difference  # how a change is written
 _SANE = 1.25  # of the loss: a larger share among right answers means that wrong ones hide it
 _SAMPLED = ("temperature", "top_p", "top_k", "min_p", "max_tokens", "chain_of_thought")
 
@@ -60,6 +63,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--force", action="store_true", help="compare sets that were sampled in different ways"
     )
+    parser.add_argument(
+        "--sizes",
+        metavar="NAME=N,NAME=N",
+        help="parameters of the models, 135M or 1.35e8 (the column `parameters`)",
+    )
     add_options(parser)
 
 
@@ -77,14 +85,27 @@ def main(chosen: argparse.Namespace) -> int:
             f"divreg compare needs two sets or more, each with a name of its own; got "
             f"{', '.join(name for name, _ in named)}. Write base=FILE tuned=FILE."
         )
-    how = options(chosen)
+    how = options(chosen, centres=True)
     found = _measured(named, how)
     if not chosen.force:
         _refuse_unlike(found)
     changes = [compare(found, name, how.seed) for name, _ in named[1:]]
+    prompts = {name: _prompts(measured) for name, measured in found.items()}
+    pairs = homogeneity.homogeneity(prompts, how.seed)
+    parameters = sizes.sizes_of(found, chosen.sizes)
+    k = found[named[0][0]].facts["k"]
+    grown = sizes.by_size(parameters, prompts, k, how.seed) if parameters else None
     _show(console, found, changes)
+    if pairs:
+        homogeneity.show(console, pairs)
+    if grown:
+        sizes.show(console, grown)
     if chosen.json:
-        _write(chosen.json, found, changes)
+        more = {
+            "homogeneity": [pair.as_json() for pair in pairs],
+            "by_size": grown.as_json() if grown else None,
+        }
+        _write(chosen.json, found, changes, more)
         console.print(f"All numbers: {chosen.json}")
     return 0
 
@@ -224,6 +245,8 @@ def _show(console: Console, found: dict[str, Measurement], changes: Sequence[Cha
     first, base = next(iter(found.items()))
     k = base.facts["k"]
     console.print(f"\nk = {k}. The same: {base.facts['classes']}.", markup=False)
+    for sentence in page.models(base.facts):
+        console.print(sentence, markup=False)
     for name, measured in found.items():
         facts = measured.facts
         pairs = {change.name: change.pairs for change in changes}.get(name, facts["prompt_count"])
@@ -265,21 +288,12 @@ def _show(console: Console, found: dict[str, Measurement], changes: Sequence[Cha
             console.print(sentence, markup=False)
 
 
-def cell(x: Interval | None) -> str:
-    """Return a difference and half of its interval; a star where that excludes 0.
-
-    >>> cell(Interval(-0.5, -0.75, -0.25, 9, 0)), cell(Interval(0.5, math.nan, math.nan, 1, 8))
-    ('-0.50 ±0.25*', '+0.50')
-    """
-    if x is None or math.isnan(x.estimate):
-        return "none"
-    if math.isnan(x.low):
-        return f"{x.estimate:+.2f}"
-    star = "*" if not x.low <= 0 <= x.high else " "
-    return f"{x.estimate:+.2f} ±{(x.high - x.low) / 2:.2f}{star}"
-
-
-def _write(path: Path, found: dict[str, Measurement], changes: Sequence[Change]) -> None:
+def _write(
+    path: Path,
+    found: dict[str, Measurement],
+    changes: Sequence[Change],
+    more: dict[str, Any],
+) -> None:
     first = next(iter(found))
     result = {
         "divreg_compare": 1,
@@ -295,6 +309,7 @@ def _write(path: Path, found: dict[str, Measurement], changes: Sequence[Change])
             }
             for change in changes
         ],
+        **more,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

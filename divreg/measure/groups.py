@@ -3,6 +3,7 @@
 import hashlib
 import pickle
 import tempfile
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -64,7 +65,7 @@ class Groups:
             each[digest] += 1
             self._held.append((self.count, set_, sample, digest[0]))
             self.count += 1
-            size += len(sample.prompt) + len(sample.text) + _OVERHEAD
+            size += len(sample.prompt) + len(sample.text) + _OVERHEAD + _numbers(sample)
             if size > memory:
                 self._spill()
                 size = 0
@@ -101,6 +102,11 @@ class Groups:
         for row in self._held:
             pickle.dump(row, self._files[row[-1]], pickle.HIGHEST_PROTOCOL)
         self._held = []
+
+
+def _numbers(sample: Sample) -> int:
+    """Return the bytes of a sample's columns of many numbers."""
+    return sum(x.itemsize * len(x) for x in sample.fields.values() if isinstance(x, array))
 
 
 def _load(file: IO[bytes]) -> Iterator[_Row]:

@@ -11,14 +11,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from divreg.measure.generations import Problems
-from divreg.measure.run import VALUES, Measurement
+from divreg.measure.run import PARAMETERS, VALUES, Measurement
 from divreg.measure.summary import Set
 from divreg.metrics.interval import Interval
 
 _NAMES, _COLUMN, _UNITS = 28, 13, 36  # characters that parts of the table take
 _ORDER = "distinct_at_k"  # prompts with least of it are shown
 _WIDTH = 88
-HIGHER = {"more variety": "+", "less variety": "-", "better answers": ""}
+HIGHER = {"more variety": "+", "less variety": "-", "better answers": "", "neither": ""}
 
 
 def show(console: Console, found: Measurement, worst: int) -> None:
@@ -31,12 +31,12 @@ def show(console: Console, found: Measurement, worst: int) -> None:
         f"\n{facts['prompt_count']:,} prompts, {each} samples each, {facts['samples']:,} in all. "
         f"k = {k}. The same: {facts['classes']}."
     )
-    if facts["encoder"]:
-        console.print(f"Embedded by {facts['encoder']['model']}, {facts['encoder']['truncate']}-"
-                      f"truncated to {facts['encoder']['max_tokens']} tokens.")  # fmt: skip
+    for sentence in models(facts):
+        console.print(sentence, markup=False)
     if settings := facts["settings"]:
         said = "; ".join(
-            f"{name} {', '.join(map(str, x))}{' and others' if len(x) >= VALUES else ''}"
+            f"{name} {', '.join(_setting(name, v) for v in x)}"
+            f"{' and others' if len(x) >= VALUES else ''}"
             for name, x in settings.items()
         )
         console.print(f"Sampled with {said}.", markup=False)
@@ -53,7 +53,7 @@ def show(console: Console, found: Measurement, worst: int) -> None:
     table.add_column("", style="dim")
     for number in numbers:
         name = number.name.replace("_at_k", f"_at_{k}")
-        values = [_cell(s.numbers[number.name]) for s in shown]
+        values = [cell(s.numbers[number.name]) for s in shown]
         table.add_row(name, *values, HIGHER[number.higher], number.unit if units else "")
     console.print(table)
     console.print(
@@ -96,6 +96,46 @@ def write(path: Path, measured: Measurement) -> None:
     path.write_text(f'{head}"prompts": {listed}{tail}\n', encoding="utf-8")
 
 
+def parameters(count: float) -> str:
+    """Return a number of parameters as it is spoken of.
+
+    >>> parameters(135e6), parameters(1.7e9), parameters(600_000), parameters(12)
+    ('135M', '1.7B', '600K', '12')
+    """
+    for unit, scale in (("B", 1e9), ("M", 1e6), ("K", 1e3)):
+        if count >= scale:
+            return f"{count / scale:.3g}{unit}"
+    return f"{count:g}"
+
+
+def _setting(name: str, value: Any) -> str:
+    counted = name == PARAMETERS and isinstance(value, int | float)
+    return parameters(value) if counted else str(value)
+
+
+def models(facts: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for every model and option that numbers depend on."""
+    found = []
+    if x := facts["encoder"]:
+        found.append(f"Embedded by {x['model']}, {_cut(x)}.")
+    if x := facts["judge"]:
+        both = "both ways" if x["symmetric"] else "one way"
+        found.append(f"Judged by {x['model']}, {both}, label {x['same']}, {_cut(x)}.")
+    if x := facts["nli"]:
+        found.append(f"NLI by {x['model']}, {_cut(x)}, the first {x['samples']} samples.")
+    if x := facts["utility"]:
+        found.append(f"Utility: the column {x}, patience 0.8.")
+    if x := facts["code"]:
+        found.append(f"Code: {x}.")
+    if x := facts["formats"]:
+        found.append(f"Formats: {', '.join(f'{n} {e}' for n, e in x.items())}; else text.")
+    return found
+
+
+def _cut(x: Mapping[str, Any]) -> str:
+    return f"{x['truncate']}-truncated to {x['max_tokens']} tokens"
+
+
 def left_out(facts: Mapping[str, Any], problems: Problems) -> list[str]:
     """Return a sentence for every reason why a row or a prompt is not in the numbers."""
     found = problems.sentences()
@@ -108,6 +148,15 @@ def left_out(facts: Mapping[str, Any], problems: Problems) -> list[str]:
     if cut := facts["cut_in_reasoning"]:
         ends = "sample ends" if cut == 1 else "samples end"
         found.append(f"{cut:,} {ends} inside reasoning: what came before it is counted.")
+    if none := facts["no_program"]:
+        are = "sample is" if none == 1 else "samples are"
+        found.append(f"{none:,} {are} no Python: not in the rows of code.")
+    for column, count in facts["columns_unread"].items():
+        prompts = "1 prompt has" if count == 1 else f"{count:,} prompts have"
+        found.append(
+            f"{prompts} a sample without the column {column}, or with another thing in it: not in "
+            f"its rows."
+        )
     return found
 
 
@@ -130,21 +179,31 @@ def _line(text: str) -> str:
     return flat if len(flat) <= _WIDTH else flat[: _WIDTH - 3] + "..."
 
 
-def _cell(x: Interval) -> str:
+def cell(x: Interval) -> str:
     """Return a mean and half of its interval.
 
-    >>> _cell(Interval(2.25, 2.0, 2.5, 40, 0)), _cell(Interval(math.nan, math.nan, math.nan, 0, 3))
+    >>> cell(Interval(2.25, 2.0, 2.5, 40, 0)), cell(Interval(math.nan, math.nan, math.nan, 0, 3))
     ('2.25 ±0.25', 'none')
     """
     if math.isnan(x.estimate):
         return "none"
+    return f"{x.estimate:.2f}" + ("" if math.isnan(x.low) else f" ±{(x.high - x.low) / 2:.2f}")
+
+
+def difference(x: Interval | None) -> str:
+    """Return a difference and half of its interval; a star where that excludes 0.
+
+    >>> difference(Interval(-0.5, -0.75, -0.25, 9, 0))
+    '-0.50 ±0.25*'
+    >>> difference(Interval(0.5, math.nan, math.nan, 1, 8))
+    '+0.50'
+    """
+    if x is None or math.isnan(x.estimate):
+        return "none"
     if math.isnan(x.low):
-        return _number(x.estimate)
-    return f"{_number(x.estimate)} ±{_number((x.high - x.low) / 2)}"
-
-
-def _number(x: float) -> str:
-    return f"{x:.2f}"
+        return f"{x.estimate:+.2f}"
+    star = "*" if not x.low <= 0 <= x.high else " "
+    return f"{x.estimate:+.2f} ±{(x.high - x.low) / 2:.2f}{star}"
 
 
 def finites(named: Mapping[str, Any]) -> dict[str, Any]:

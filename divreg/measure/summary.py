@@ -21,6 +21,7 @@ class Measured:
         n: How many samples it has.
         numbers: By name; None where it has too few samples.
         samples: The beginnings of some, for a reader.
+        centre: Mean of the unit embeddings of its samples, ``(d,)``, where that is kept.
     """
 
     first: int
@@ -29,6 +30,7 @@ class Measured:
     n: int
     numbers: Mapping[str, float | None]
     samples: Sequence[str] = ()
+    centre: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

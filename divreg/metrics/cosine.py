@@ -9,6 +9,9 @@ from numpy.typing import ArrayLike
 # Rows of the similarity matrix held at once where every pair has to be looked at.
 _ROWS = 1024
 
+# Squared lengths from here to one over it keep their digits in float64.
+_TINY = 1e-200
+
 # Cosines nearer to a threshold than this are on it: the last bits depend on the order of sums.
 _ON = 1e-9
 
@@ -166,6 +169,10 @@ def unit_rows(embeddings: ArrayLike, who: str) -> np.ndarray:
         raise ValueError(
             f"{who} needs embeddings of shape (n, d); got {x.shape}. Pass one row per text."
         )
+    squares = np.einsum("ij,ij->i", x, x)
+    if ((squares > _TINY) & (squares < 1 / _TINY)).all():
+        x /= np.sqrt(squares)[:, None]
+        return x
     largest = np.abs(x).max(axis=1, initial=0.0)
     if not np.isfinite(largest).all():
         rows = np.flatnonzero(~np.isfinite(largest))[:5].tolist()

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 
-from divreg.metrics.ngrams import Split, ngram_counts, words
+from divreg.metrics.ngrams import Split, ngram_counts, ngram_counts_each, words
 
 
 def ead(
@@ -35,10 +35,10 @@ def ead(
     >>> round(ead(["i am going", "i am going", "lets go i i"], vocabulary=50257), 6)
     0.592879
     """
-    terms = [ead_n(texts, n, vocabulary, split) for n in orders]
-    if not terms:
+    counts = ngram_counts_each(texts, orders, split)
+    if not counts:
         raise ValueError("ead needs an order; got none. Use orders=range(1, 6).")
-    return sum(terms) / len(terms)
+    return sum(_over_chance(*found, vocabulary) for found in counts) / len(counts)
 
 
 def ead_n(texts: Sequence[str], n: int, vocabulary: int, split: Split = words) -> float:
@@ -70,11 +70,15 @@ def ead_n(texts: Sequence[str], n: int, vocabulary: int, split: Split = words) -
     >>> round(ead_n(["i am going", "i am going", "lets go i i"], n=1, vocabulary=10), 6)
     0.76767
     """
+    return _over_chance(*ngram_counts(texts, n, split), vocabulary)
+
+
+def _over_chance(distinct: int, total: int, vocabulary: int) -> float:
+    """Return distinct n-grams over how many as many words by chance would give."""
     if vocabulary < 1:
         raise ValueError(
-            f"ead_n needs a vocabulary of at least one word; got {vocabulary}. Use len(tokenizer)."
+            f"ead needs a vocabulary of at least one word; got {vocabulary}. Use len(tokenizer)."
         )
-    distinct, total = ngram_counts(texts, n, split)
     if not total:
         return 0.0
     # 1 - (1 - 1/V)^C without the loss of digits that a large V brings.

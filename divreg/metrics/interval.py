@@ -155,11 +155,12 @@ def resampled_means(who: str, values: np.ndarray, draws: int, seed: int) -> np.n
         return means
     generator = np.random.default_rng(seed)
     known = ~np.isnan(values)
+    complete = bool(known.all())
     filled = np.where(known, values, 0.0)
     block = max(1, _CELLS // (n * m))
     for start in range(0, draws, block):
         rows = generator.integers(n, size=(min(block, draws - start), n))
-        count = known[rows].sum(axis=1)
+        count = np.array(n) if complete else known[rows].sum(axis=1)
         whole = filled[rows].sum(axis=1)
         np.divide(whole, count, out=means[start : start + block], where=count > 0)
     return means

@@ -48,11 +48,15 @@ def entropy_nats(p: np.ndarray) -> np.ndarray:
     Returns:
         ``(...)``, at least 0.
 
+    Source:
+        Shannon, A Mathematical Theory of Communication, Bell System Technical Journal 27, 1948.
+
     >>> round(float(entropy_nats(np.array([0.5, 0.5, 0.0]))), 6)
     0.693147
     """
-    logs = np.log(p, where=p > 0, out=np.zeros_like(p))
-    return np.maximum(0.0 - (p * logs).sum(axis=-1), 0.0)
+    terms = np.log(p, where=p > 0, out=np.zeros_like(p))
+    terms *= p
+    return np.maximum(0.0 - terms.sum(axis=-1), 0.0)
 
 
 def _softmax(who: str, x: np.ndarray) -> np.ndarray:
@@ -62,8 +66,10 @@ def _softmax(who: str, x: np.ndarray) -> np.ndarray:
             f"{who} needs logits without NaN or infinity, and a possible token in every row; got a "
             f"row with a maximum of {top[~np.isfinite(top)][0]}. Look at what computed them."
         )
-    weights = np.exp(x - top)
-    return weights / weights.sum(axis=-1, keepdims=True)
+    weights = x - top
+    np.exp(weights, out=weights)  # in place: a vocabulary is large
+    weights /= weights.sum(axis=-1, keepdims=True)
+    return weights
 
 
 def _checked(who: str, x: np.ndarray) -> np.ndarray:

@@ -1,7 +1,9 @@
 """Word n-grams of a group of texts: pairwise overlap and the share that is distinct."""
 
 import re
-from collections.abc import Callable, Hashable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from itertools import chain, count
 
 import numpy as np
 
@@ -11,6 +13,7 @@ Split = Callable[[str], Sequence[Hashable]]
 # Scripts without spaces (kana, Han, Hangul) are read one character at a time; so is punctuation.
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]|\w|[^\w\s]")
 _RUN = re.compile(r"[^\W\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]+|" + _WORD.pattern)
+_ASCII = re.compile(r"\w+|[^\w\s]")  # the same where there are no such scripts, and faster
 
 # Odd multiplier of a polynomial hash on 64 bits (Knuth's MMIX): n-grams become integers.
 _MULTIPLIER = np.uint64(6364136223846793005)
@@ -27,7 +30,7 @@ def words(text: str) -> list[str]:
     >>> words("三加四")
     ['三', '加', '四']
     """
-    return _RUN.findall(text)
+    return (_ASCII if text.isascii() else _RUN).findall(text)
 
 
 def ngram_similarity(texts: Sequence[str], n: int = 3) -> np.ndarray:
@@ -74,7 +77,7 @@ def distinct_n(texts: Sequence[str], n: int = 2) -> float:
     if not texts:
         return 0.0
     pooled = np.concatenate(_hashed(texts, n))
-    return len(np.unique(pooled)) / len(pooled)
+    return _different(pooled) / len(pooled)
 
 
 def distinct_n_plain(texts: Sequence[str], n: int = 2, split: Split = words) -> float:
@@ -124,8 +127,8 @@ def ngram_diversity_score(texts: Sequence[str], n: int = 4, split: Split = str.s
     >>> ngram_diversity_score(["a b", "a b"], n=2)
     1.1666666666666665
     """
-    joined = [" ".join(texts)]
-    return sum(distinct_n_plain(joined, i, split) for i in range(1, _at_least_one(n) + 1))
+    counts = ngram_counts_each([" ".join(texts)], range(1, _at_least_one(n) + 1), split)
+    return sum(distinct / total for distinct, total in counts if total)
 
 
 def ngram_counts(texts: Sequence[str], n: int, split: Split = words) -> tuple[int, int]:
@@ -142,9 +145,33 @@ def ngram_counts(texts: Sequence[str], n: int, split: Split = words) -> tuple[in
     >>> ngram_counts(["a b c", "a b d", "a"], n=2)
     (3, 4)
     """
-    codes = [ngram_codes(row, _at_least_one(n)) for row in word_ids(texts, split)]
-    pooled = np.concatenate(codes) if codes else np.empty(0)
-    return len(np.unique(pooled)), len(pooled)
+    (found,) = ngram_counts_each(texts, [n], split)
+    return found
+
+
+def ngram_counts_each(
+    texts: Sequence[str], orders: Iterable[int], split: Split = words
+) -> list[tuple[int, int]]:
+    """Count what :func:`ngram_counts` counts, for several orders; the texts are split once.
+
+    Args:
+        texts: The texts of one group.
+        orders: Words in an n-gram.
+        split: How a text becomes words.
+
+    >>> ngram_counts_each(["a b c", "a b d", "a"], [1, 2])
+    [(4, 7), (3, 4)]
+    """
+    rows = [split(text) for text in texts]
+    number = _numbering()
+    ids = np.fromiter(map(number, chain.from_iterable(rows)), np.uint64)
+    text = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
+    found = []
+    for n in map(_at_least_one, orders):
+        codes = ngram_codes(ids, n)
+        inside = codes[text[: len(codes)] == text[n - 1 :]]  # what crosses a border is none
+        found.append((_different(inside), len(inside)))
+    return found
 
 
 def word_ids(texts: Sequence[str], split: Split = words) -> list[np.ndarray]:
@@ -153,11 +180,19 @@ def word_ids(texts: Sequence[str], split: Split = words) -> list[np.ndarray]:
     >>> [row.tolist() for row in word_ids(["a b a", "c b"])]
     [[1, 2, 1], [3, 2]]
     """
-    ids: dict[Hashable, int] = {}
-    return [
-        np.array([ids.setdefault(word, len(ids) + 1) for word in split(text)], dtype=np.uint64)
-        for text in texts
-    ]
+    number = _numbering()
+    return [np.fromiter(map(number, split(text)), np.uint64) for text in texts]
+
+
+def _numbering() -> Callable[[Hashable], int]:
+    """Return a function that numbers words from 1, by first appearance."""
+    return defaultdict[Hashable, int](count(1).__next__).__getitem__
+
+
+def _different(codes: np.ndarray) -> int:
+    """Count the different ones among some codes."""
+    ascending = np.sort(codes)
+    return int(np.count_nonzero(ascending[1:] != ascending[:-1])) + min(1, len(codes))
 
 
 def ngram_codes(row: np.ndarray, n: int) -> np.ndarray:
@@ -209,9 +244,10 @@ def intersections(sets: list[np.ndarray]) -> np.ndarray:
     common = multiplicity[column] > 1  # what occurs in one text only is in no intersection
     columns = np.unique(column[common], return_inverse=True)[1]
     owners = owner[common]
-    for start in range(0, int(columns.max(initial=-1)) + 1, _COLUMNS):
+    width = int(columns.max(initial=-1)) + 1
+    for start in range(0, width, _COLUMNS):
         here = (columns >= start) & (columns < start + _COLUMNS)
-        incidence = np.zeros((g, _COLUMNS), dtype=np.float32)
+        incidence = np.zeros((g, min(_COLUMNS, width - start)), dtype=np.float32)
         incidence[owners[here], columns[here] - start] = 1.0
         counts += incidence @ incidence.T  # at most _COLUMNS ones: exact in float32
     np.fill_diagonal(counts, [len(s) for s in sets])

@@ -97,23 +97,50 @@ def nli_diversity_of_texts(texts: Sequence[str], predict: Predict, most: int = 3
     >>> nli_diversity_of_texts(["Yes. It is.", "Yes. It rains."], predict)
     0.5
     """
-    pairs = [
-        pair
-        for i, a in enumerate(texts)
-        for b in texts[i + 1 :]
-        for pair in aligned_sentences(a, b, most)
+    return nli_diversity_of_groups([texts], predict, most)[0]
+
+
+def nli_diversity_of_groups(
+    groups: Sequence[Sequence[str]], predict: Predict, most: int = 3
+) -> list[float]:
+    """Measure :func:`nli_diversity_of_texts` of several groups, asking the model once.
+
+    Args:
+        groups: The texts of each group.
+        predict: As there; it is asked of all groups together, and of each pair once.
+        most: Sentences compared in a pair of texts, at least 1.
+
+    Raises:
+        ValueError: As there.
+
+    >>> def predict(pairs):
+    ...     return [[0, 0, 1] if a == b else [0, 1, 0] for a, b in pairs]
+    >>> nli_diversity_of_groups([["Yes.", "Yes."], ["Yes.", "No."], ["Yes."]], predict)
+    [0.0, 1.0, 0.0]
+    """
+    each = [
+        [
+            pair
+            for i, a in enumerate(texts)
+            for b in texts[i + 1 :]
+            for pair in aligned_sentences(a, b, most)
+        ]
+        for texts in groups
     ]
-    if not pairs:
-        return 0.0
-    asked = list(dict.fromkeys(pair for a, b in pairs for pair in ((a, b), (b, a))))
-    said = _probabilities(predict(asked))
+    asked = list(dict.fromkeys(p for own in each for a, b in own for p in ((a, b), (b, a))))
+    said = _probabilities(predict(asked)) if asked else np.zeros((0, 3))
     if len(said) != len(asked):
         raise ValueError(
             f"NLI diversity needs one row per pair from predict; got {len(said)} for {len(asked)}. "
             f"Return a list as long as the list of pairs."
         )
     row = {pair: i for i, pair in enumerate(asked)}
-    return nli_diversity(said[[row[a, b] for a, b in pairs]], said[[row[b, a] for a, b in pairs]])
+    return [
+        nli_diversity(said[[row[a, b] for a, b in own]], said[[row[b, a] for a, b in own]])
+        if own
+        else 0.0
+        for own in each
+    ]
 
 
 def aligned_sentences(a: str, b: str, most: int = 3) -> list[tuple[str, str]]:

@@ -149,6 +149,8 @@ def coverage_frac(classes: Classes) -> float:
 def _sizes(who: str, classes: Classes) -> np.ndarray:
     """Count the completions of each class that has any."""
     counts = list(Counter(classes).values())
+    if not isinstance(classes, Mapping):
+        return np.array(counts, dtype=np.int64)
     wrong = [c for c in counts if not isinstance(c, int | np.integer) or c < 0]
     if wrong:
         raise ValueError(

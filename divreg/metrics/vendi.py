@@ -17,6 +17,9 @@ _EPS_DOUBLE = float(np.finfo(np.float64).eps)
 # How far a diagonal may be from 1 and two halves of a matrix from each other: half precision.
 _LEAVE = 2e-3
 
+# Rows of a matrix that are compared with their columns at once.
+_ROWS = 64
+
 
 def vendi_score(similarity: ArrayLike, q: float = 1.0, weights: ArrayLike | None = None) -> float:
     r"""Count how many different samples there effectively are, from their similarities.
@@ -68,7 +71,10 @@ def vendi_score(similarity: ArrayLike, q: float = 1.0, weights: ArrayLike | None
         # Of a symmetric matrix: sum(lambda ** 2) = sum(entries ** 2).
         return float((p @ np.diag(k)) ** 2 / (p @ (k * k) @ p))
     half = np.sqrt(p)
-    eigenvalues = np.linalg.eigvalsh(half[:, None] * k * half)
+    if weights is None:
+        eigenvalues = np.linalg.eigvalsh(k) / n
+    else:
+        eigenvalues = np.linalg.eigvalsh(half[:, None] * k * half)
     floor = _floor(n) * eigenvalues[-1]
     if eps > _EPS_DOUBLE:
         floor = max(floor, 4 * eps * half.max())
@@ -174,7 +180,7 @@ def _kernel(k: np.ndarray) -> np.ndarray:
             f"vendi_score needs a square matrix of similarities; got shape {k.shape}. Use "
             f"vendi_score_from_embeddings for embeddings."
         )
-    k = k.astype(np.float64)
+    k = np.asarray(k, dtype=np.float64)
     if not np.isfinite(k).all():
         raise ValueError(
             "vendi_score needs finite similarities; got NaN or infinity. Look at what computed "
@@ -186,13 +192,14 @@ def _kernel(k: np.ndarray) -> np.ndarray:
             f"vendi_score needs 1 on the diagonal; got values up to {off:.3g} away from it. Divide "
             f"by np.sqrt(np.outer(K.diagonal(), K.diagonal()))."
         )
-    skew = float(np.abs(k - k.T).max())
+    blocks = ((i, slice(i, i + _ROWS)) for i in range(0, len(k), _ROWS))
+    skew = max(float(np.abs(k[rows, i:] - k[i:, rows].T).max()) for i, rows in blocks)
     if skew > _LEAVE:
         raise ValueError(
             f"vendi_score needs a symmetric matrix; got entries {skew:.3g} apart. Pass "
             f"(K + K.T) / 2."
         )
-    return (k + k.T) / 2
+    return (k + k.T) / 2 if skew else k
 
 
 def _order(q: float) -> float:

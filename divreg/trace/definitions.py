@@ -8,16 +8,23 @@ from typing import Any
 
 from divreg.metrics import (
     answer_entropy,
+    ast_diversity,
     bleu,
+    branching_factor,
     compression,
     cosine,
     decomposition,
     duplicates,
     ead,
     effective_diversity,
+    next_token,
     ngrams,
+    nli,
+    noveltybench,
     pass_at_k,
     richness,
+    semantic_entropy,
+    topk,
     vendi,
 )
 
@@ -119,6 +126,58 @@ DEFINITIONS = {
         "Cosine diversity, right ones",
         "1 − mean cosine of the embeddings of two right samples, of prompts with two",
         cosine.cosine_diversity,
+    ),
+    "nli_diversity": Definition(
+        "NLI diversity",
+        "1 − mean of entailment − contradiction of two samples, both ways: 0 is the same, 1 "
+        "unrelated, more contradicts",
+        nli.nli_diversity,
+    ),
+    "ast_diversity": Definition(
+        "Different code",
+        "1 − shared / all subtrees of two programs, mean over pairs",
+        ast_diversity.ast_diversity,
+    ),
+    "ast_diversity_correct": Definition(
+        "Different code, right ones",
+        "1 − shared / all subtrees of two right programs, mean over pairs",
+        ast_diversity.ast_diversity,
+    ),
+    "utility_at_k": Definition(
+        "Utility of {k}",
+        "mean worth of {k} samples to a reader who goes on with probability 0.8 and gains from new "
+        "classes alone",
+        noveltybench.utility_k,
+    ),
+    "semantic_entropy": Definition(
+        "Semantic entropy",
+        "−Σ p ln p over the classes' shares of the samples",
+        semantic_entropy.semantic_entropy_discrete_nats,
+    ),
+    "semantic_entropy_rao": Definition(
+        "Semantic entropy, by probability",
+        "−Σ p ln p over the classes' shares of the samples' mean token probabilities",
+        semantic_entropy.semantic_entropy_rao_nats,
+    ),
+    "token_entropy": Definition(
+        "Token entropy",
+        "−Σ p ln p of the next token's distribution, mean over the drawn tokens",
+        next_token.entropy_nats,
+    ),
+    "top_mass": Definition(
+        "Top token",
+        "probability of the likeliest next token, mean over the drawn tokens",
+        topk.topk_mass,
+    ),
+    "branching_factor": Definition(
+        "Branching factor",
+        "e to the mean entropy of the next token among the likeliest that hold 0.9",
+        branching_factor.branching_factor,
+    ),
+    "branching_factor_aep": Definition(
+        "Branching factor, long texts",
+        "e to minus the mean log-probability of the drawn tokens",
+        branching_factor.branching_factor_aep,
     ),
 }
 _PARTS = (

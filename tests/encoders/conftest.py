@@ -1,4 +1,4 @@
-"""Judges of a few kilobytes with random weights, and a server of embeddings, all made here."""
+"""A real encoder, ZeRO-3 as a trainer leaves it behind, and a server of embeddings."""
 
 import json
 import threading
@@ -6,45 +6,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
-import torch
-
-WORDS = ["a", "the", "cat", "dog", "sat", "ran", "red", "it", "is", "seven", "no", "very", "big"]
-WORDS += ["and", "then"]
 
 
 @pytest.fixture(scope="session")
 def folder(minilm):
     """The real all-MiniLM-L6-v2."""
     return minilm
-
-
-@pytest.fixture(scope="session")
-def make_judge(tmp_path_factory):
-    """``make_judge(labels)``: a folder with a random two-layer BERT that classifies pairs."""
-    from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
-
-    def make(*labels, positions=64, spread=0.5):
-        torch.manual_seed(0)
-        specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-        vocabulary = {word: i for i, word in enumerate([*specials, *WORDS])}
-        config = BertConfig(
-            vocab_size=len(vocabulary),
-            hidden_size=16,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            intermediate_size=32,
-            max_position_embeddings=positions,
-            num_labels=len(labels),
-            id2label=dict(enumerate(labels)),
-            label2id={label: i for i, label in enumerate(labels)},
-            initializer_range=spread,  # large, so that pairs are judged differently
-        )
-        folder = tmp_path_factory.mktemp("judge")
-        BertForSequenceClassification(config).save_pretrained(folder)
-        BertTokenizer(vocab=vocabulary, model_max_length=positions).save_pretrained(folder)
-        return str(folder)
-
-    return make
 
 
 @pytest.fixture

@@ -50,6 +50,12 @@ def test_scripts_without_spaces_are_read_by_character():
     assert ngram_similarity(["東京都に行く", "東京都に行け"], 2)[0, 1] == pytest.approx(4 / 6)
 
 
+@settings(max_examples=200, deadline=None)
+@given(text=st.text(st.characters(max_codepoint=127)))
+def test_texts_of_ascii_are_read_as_all_others(text):
+    assert [*words(text), "東"] == words(f"{text} 東")
+
+
 def test_empty_texts_are_equal_to_each_other_only():
     assert ngram_similarity(["", " ", "a"], 2).tolist() == [[1, 1, 0], [1, 1, 0], [0, 0, 1]]
 

@@ -43,6 +43,17 @@ def test_both_are_those_of_a_sorted_loop(z, k, data):
     assert 0 <= found <= math.log2(min(k, len(z))) + 1e-12
 
 
+@pytest.mark.parametrize("v", [639, 640, 1000])
+def test_a_large_vocabulary_is_searched_in_lanes_and_has_the_same_ten(v):
+    """Rows that are flat, tied, rising, falling, and of one token: the bound has many or few."""
+    rng = np.random.default_rng(v)
+    rise = np.linspace(0, 5, v)
+    z = np.stack([np.zeros(v), rise, -rise, np.round(rise), 9 * (rise > 4.999), rng.normal(size=v)])
+    p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    assert topk_mass(z) == pytest.approx(np.sort(p)[:, -10:].sum(axis=1), abs=1e-12)
+    assert topk_mass(z.reshape(2, 3, v)).shape == (2, 3)
+
+
 def test_probabilities_and_log_probabilities_are_the_same_question():
     p = np.exp(TWELVE) / np.exp(TWELVE).sum()
     for given_as in ({"probs": p}, {"logits": np.log(p)}):

@@ -114,7 +114,7 @@ def many(found, tasks=15, stages=5):
 def ungraded(task):
     """Take what needs right answers out of a task."""
     task |= {"graded": False, "classes": "text: equal up to 64 characters"}
-    gone = [n.name for n in NUMBERS if n.needs in ("correct", "both")]
+    gone = [n.name for n in NUMBERS if "correct" in n.needs]
     for stage in task["stages"].values():
         stage["numbers"] = {n: x for n, x in stage["numbers"].items() if n not in gone}
     for change in (*task["against_the_stage_before"], *task["against_the_first"]):
@@ -128,7 +128,7 @@ def ungraded(task):
 
 def without_encoder(result):
     """Take what needs an encoder out."""
-    gone = [n.name for n in NUMBERS if n.needs in ("embedding", "both")]
+    gone = [n.name for n in NUMBERS if "embedding" in n.needs]
     result["encoder"] = None
     result["numbers"] = [n for n in result["numbers"] if n["name"] not in gone]
     for task in result["tasks"]:
