@@ -3,7 +3,7 @@
 Each function here defines a signal of `divreg.signals.BASE` on logits ``(*b, t, v)``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -48,10 +48,25 @@ def over_logits(*, logits: Tensor, mask: Tensor) -> Callable[..., Tensor]:
     """Return what applies a function to the logits of every token, as a head does in parts."""
 
     def apply(f: Callable[..., Any], *columns: Tensor) -> Tensor:
-        values = f(logits[mask], *(column[mask] for column in columns))
+        values = of_rows(f, logits[mask], [column[mask] for column in columns])
         return torch.zeros_like(logits[..., 0]).masked_scatter(mask, values)
 
     return apply
+
+
+def of_rows(f: Callable[..., Any], logits: Tensor, columns: Sequence[Tensor]) -> Tensor:
+    """Return ``f(logits, *columns)``, one number for each row of logits ``(n, v)``.
+
+    Raises:
+        ValueError: If it is something else.
+    """
+    values = f(logits, *columns)
+    if values.shape != logits.shape[:1]:
+        raise ValueError(
+            f"over_logits needs a function from logits (n, v) to (n,); got {tuple(values.shape)} "
+            f"for logits {tuple(logits.shape)}. Reduce the last dimension: .sum(-1)."
+        )
+    return values
 
 
 SOURCES = {f.__name__: f for f in (tempered, top, over_logits)}
