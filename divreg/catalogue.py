@@ -1,4 +1,4 @@
-"""The table of methods and losses: read from signatures and docstrings, so that it cannot be out of date."""
+"""The table of methods and losses: read from signatures and docstrings, so never out of date."""
 
 import inspect
 import re

@@ -34,7 +34,7 @@ _ROWS = ("token_weights", "loss")
 _PER_TOKEN = (
     *("logprob", "old_logprob", "ref_logprob", "entropy", "mask", "token_weights"),
     *("varentropy", "log_sum_p2", "sum_p2_logp", "entropy_change"),
-    *("tokens", "document", "token_share", "logits"),
+    *("tokens", "document", "token_share", "text_share", "logits"),
 )
 _PER_PROMPT_TOKEN = ("prompt_logprob", "prompt_mask")
 
@@ -400,9 +400,11 @@ def _gradient(result: Tensor, leaves: list[Tensor]) -> tuple[Tensor | None, ...]
 def _padded(name: str, value: Tensor, mask: Tensor, *, left: bool) -> Tensor:
     """Add two columns of padding, and put other values into all padding there is."""
     rubbish = 1 if name == "token_weights" or value.dtype == torch.long else -3.25
-    rubbish = 0 if value.dtype == torch.bool or name == "token_share" else rubbish
+    rubbish = 0 if value.dtype == torch.bool or name.endswith("_share") else rubbish
     if name != "token_weights":
-        value = value.masked_fill(~mask.view(*mask.shape, *[1] * (value.dim() - mask.dim())), rubbish)
+        value = value.masked_fill(
+            ~mask.view(*mask.shape, *[1] * (value.dim() - mask.dim())), rubbish
+        )
     columns = value.new_full((*mask.shape[:-1], 2, *value.shape[mask.dim() :]), rubbish)
     return torch.cat([columns, value] if left else [value, columns], dim=mask.dim() - 1)
 

@@ -13,6 +13,7 @@ from typing import Any
 from divreg.losses.confidence_penalty import confidence_penalty as confidence_penalty
 from divreg.losses.confidence_penalty import confidence_penalty_hinge as confidence_penalty_hinge
 from divreg.losses.dft import dft as dft
+from divreg.losses.diffuse import diffuse as diffuse
 from divreg.losses.eaft import eaft as eaft
 from divreg.losses.focal import focal as focal
 from divreg.losses.gem import gem as gem

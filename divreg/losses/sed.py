@@ -39,8 +39,8 @@ def sed(
         SED-SFT, arXiv:2602.07464; released code, commit 6a89ea3, ``utils/sed_triton_loss.py``.
 
     Differs from the released code:
-        ``tau`` is given; theirs is a quantile of the top-10 mass on 100 validation samples (below it
-        lie 30 % of them), and the loss falls back to ``k=2`` where no k is set.
+        ``tau`` is given; theirs is a quantile (ratio 0.3 by default) of the top-10 mass of 100
+        validation samples, and the loss falls back to ``k=2`` where no k is set.
 
     >>> import torch
     >>> words = {"logprob": torch.tensor([[0.9]]).log(), "token_share": torch.ones(1, 1)}

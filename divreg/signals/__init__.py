@@ -49,6 +49,7 @@ BASE: dict[str, str] = {
     "prompt_mask": "bool (*p, g, s); True where `prompt_logprob` holds a conditioned token",
     "advantages": "float (b, t); what the loss multiplies, in the loss",
     "token_share": "float (b, t); what each token counts in the loss, 0 where there is none; SFT",
+    "text_share": "float (b, t); what the text of each token counts, 0 where there is none; SFT",
     "tokens": "int (b, t); the token that each column predicts; SFT",
     "document": "int (b, t); which text of its row a column belongs to, if rows are packed; SFT",
     "tempered": "function T -> log-probability and entropy (b, t) at temperature T, nats; SFT",

@@ -178,11 +178,14 @@ def _vocabulary(mask: Tensor, p: int, g: int, seed: int) -> dict[str, Tensor]:
     begins = torch.rand(b, t, generator=_stream(seed, "document")) < 0.2
     logits = torch.randn(b, t, _VOCABULARY, generator=_stream(seed, "logits"))
     logits *= torch.rand(b, t, 1, generator=_stream(seed, "sharpness")) * 4  # from even to sure
+    document = begins.long().cumsum(1)
+    texts = (document + (t + 1) * torch.arange(b)[:, None])[mask].unique().numel()
     found = {
         "tokens": tokens,
-        "document": begins.long().cumsum(1),
+        "document": document,
         "logits": logits,
         "token_share": mask.float() / mask.sum().clamp(min=1),
+        "text_share": mask.float() / max(1, texts),
     }
     return {name: x.unflatten(0, (p, g)) for name, x in found.items()}
 

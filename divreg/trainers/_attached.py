@@ -88,4 +88,3 @@ class Attached(_seams.Seams):
         path = Path(checkpoint or "") / STATE_FILE
         if checkpoint is not None and path.exists():
             self.pipeline.load_state_dict(json.loads(path.read_text()))
-

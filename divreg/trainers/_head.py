@@ -50,9 +50,7 @@ def scores(output: Any) -> dict[str, Tensor]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def install(
-    model: Any, temperature: float, *, in_fp32: bool = False, top1: bool = False
-) -> None:
+def install(model: Any, temperature: float, *, in_fp32: bool = False, top1: bool = False) -> None:
     """Let a model answer ``fused_lm_head=True`` with a :class:`HeadOutput`.
 
     Args:

@@ -127,7 +127,6 @@ class Logits:
         # A scatter keeps the result connected to the model where no label is left.
         return values.new_zeros(self.mask.shape).masked_scatter(self.mask, values)
 
-
     def _gather(self, _grad: Tensor) -> None:
         """Let ZeRO-3 gather the head before the gradient comes to it, once."""
         if self._begin is not None:
@@ -176,7 +175,12 @@ class _OverLogits(torch.autograd.Function):
             accumulate(dweight, slope.T, x)
             if dbias is not None:
                 dbias += slope.sum(0, dtype=torch.float32)
-        return dhidden, dweight.to(weight.dtype), None if dbias is None else dbias.to(bias.dtype), None
+        return (
+            dhidden,
+            dweight.to(weight.dtype),
+            None if dbias is None else dbias.to(weight.dtype),
+            None,
+        )
 
 
 def _blocks(hidden: Tensor, weight: Tensor) -> list[slice]:

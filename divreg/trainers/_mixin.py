@@ -153,7 +153,6 @@ class InterventionMixin(Attached, _seams.OnlineSeams):
         return loss
 
 
-
 def _fit(advantages: Tensor, completion_ids: Tensor) -> Tensor:
     """Cut or pad per-token advantages ``(n, t)`` to the width of this process's completions."""
     if advantages.dim() == 1:

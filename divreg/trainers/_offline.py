@@ -2,17 +2,20 @@
 
 from typing import Any
 
+import torch
+
 from divreg.trainers import _head, _seams
 from divreg.trainers._attached import Attached
 from divreg.trainers._rows import CARRIED
 from divreg.trainers._token_plan import TokenPlan
-from divreg.trainers._tokens import Tokens
+from divreg.trainers._tokens import Tokens, texts
 
 
 class TokenLossMixin(Attached, _seams.SFTSeams):
     """Puts a :class:`divreg.pipeline.Pipeline` into TRL's ``SFTTrainer``."""
 
     plan_class = TokenPlan
+    heads_compared = False  # whether divreg's head was seen to say what TRL's says
 
     def __init__(
         self,
@@ -36,8 +39,26 @@ class TokenLossMixin(Attached, _seams.SFTSeams):
     def get_batch_samples(
         self, epoch_iterator: Any, num_batches: int, device: Any
     ) -> tuple[list[Any], Any]:
-        if not self._plan.every:
-            return super().get_batch_samples(epoch_iterator, num_batches, device)
+        if self._plan.every:
+            found = self._look_ahead(epoch_iterator, num_batches, device)
+        else:
+            found = super().get_batch_samples(epoch_iterator, num_batches, device)
+        if self._plan.counts_texts:
+            self._count_texts(found[0])
+        return found
+
+    def _count_texts(self, batches: list[Any]) -> None:
+        """Send the number of texts of the whole optimizer step along with each micro-batch."""
+        count = torch.tensor(sum(map(texts, batches)), device=self.accelerator.device)
+        if self.args.average_tokens_across_devices:
+            count = self.accelerator.reduce(count, reduction="sum")
+        for batch in batches:
+            batch[f"{CARRIED}texts"] = count
+
+    def _look_ahead(
+        self, epoch_iterator: Any, num_batches: int, device: Any
+    ) -> tuple[list[Any], Any]:
+        """Return the next step's micro-batches, scored by the policy of the last refresh."""
         if self._source is not epoch_iterator:
             self._source, self._ahead = epoch_iterator, []
         if not self._ahead:  # the old policy becomes the current one: it scores what comes next

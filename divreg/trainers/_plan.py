@@ -14,7 +14,9 @@ from divreg.trainers._head import EXTRAS
 from divreg.trainers._rows import ROW_SIGNALS
 
 FORWARD_SIGNALS = frozenset({"logprob", "entropy", "prompt_logprob", "prompt_mask"}) | EXTRAS
-SFT_SIGNALS = frozenset({"token_share", "tokens", "document", "tempered", "top", "over_logits"})
+SFT_SIGNALS = frozenset(
+    {"token_share", "text_share", "tokens", "document", "tempered", "top", "over_logits"}
+)
 ROLLOUT_SIGNALS = FORWARD_SIGNALS | frozenset(
     {"prompts", "prompt_id", "texts", "answer", "correct", "embedding", "mask", "step", "boost"}
     | {"ref_logprob"}

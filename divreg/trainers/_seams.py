@@ -165,9 +165,7 @@ def head_tap(model: nn.Module, listen: Callable[[Any], Any]):
 
 
 @contextmanager
-def hidden_tap(
-    model: Any, keep: Callable[[Tensor, Tensor | None], Any] | None
-) -> Iterator[None]:
+def hidden_tap(model: Any, keep: Callable[[Tensor, Tensor | None], Any] | None) -> Iterator[None]:
     """See the hidden states ``(b, l, h)`` that TRL's fused head gets, for one stretch of code.
 
     ZeRO-3 gathers the weights of the head when the backward comes to an output of the model. A loss

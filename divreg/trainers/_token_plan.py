@@ -24,6 +24,7 @@ class TokenPlan(Choice):
     Attributes:
         every: Optimizer steps after which the old policy is the current one again; 0 where nobody
             reads its log-probs.
+        counts_texts: Whether somebody asks what a text counts.
         reads_logits: Whether somebody asks for what the loss head does not say.
 
     Raises:
@@ -45,6 +46,7 @@ class TokenPlan(Choice):
         wanted = self.pipeline.wanted("token_weights", "loss")
         read = self.pipeline.ingredients(wanted) | wanted
         self.reads_logits = bool(read & FUNCTIONS)
+        self.counts_texts = "text_share" in read
         self.every = (self._every or 8) if "old_logprob" in read else 0
         if self._every and not self.every:
             raise ValueError(
@@ -67,8 +69,8 @@ class TokenPlan(Choice):
         """Refuse what only the built trainer shows: other losses, images, sharded sequences."""
         if not self.pipeline:
             return
-        sharded = trainer.accelerator.parallelism_config
-        if sharded is not None and (sharded.sp_enabled or sharded.cp_enabled):
+        sharded = getattr(trainer.accelerator, "parallelism_config", None)
+        if any(getattr(sharded, name, False) for name in ("sp_enabled", "cp_enabled")):
             raise ValueError(
                 f"{self.named} needs whole sequences; got sequence or context parallelism. "
                 f"Use sp_size=1 and cp_size=1."

@@ -12,8 +12,8 @@ from divreg.trainers._logits import FUNCTIONS, Logits
 from divreg.trainers._rows import CARRIED, MicroBatch
 
 TOKEN_SIGNALS = (
-    frozenset({"logprob", "old_logprob", "entropy", "mask", "tokens", "document", "token_share"})
-    | {"step", "boost"}
+    frozenset({"logprob", "old_logprob", "entropy", "mask", "tokens", "document"})
+    | {"token_share", "text_share", "step", "boost"}
     | FUNCTIONS
     | EXTRAS
 )
@@ -73,10 +73,19 @@ class Tokens(MicroBatch):
     @functools.cached_property
     def share(self) -> Tensor:
         """What each token counts ``(b, t)`` in the loss before it is divided by accumulation."""
+        return self._part(self.num_items, self.mask.sum())
+
+    @functools.cached_property
+    def text_share(self) -> Tensor:
+        """What the text of each token counts ``(b, t)``, as :attr:`share`."""
+        return self._part(self.carried.get("texts"), texts(self.inputs))
+
+    def _part(self, among: Any, here: Any) -> Tensor:
+        """Return one of what there is in all micro-batches, or in this one alone, per token."""
         trainer, share = self.trainer, self.mask.float()
-        if self.num_items is None:
-            return share / self.mask.sum().clamp(min=1)
-        share = share * self.parts / torch.as_tensor(self.num_items).clamp(min=1)
+        if self.num_items is None or among is None:
+            return share / torch.as_tensor(here).clamp(min=1)
+        share = share * self.parts / torch.as_tensor(among).clamp(min=1)
         if trainer.args.average_tokens_across_devices:  # counted on all, averaged over all
             share = share * (trainer.accelerator.num_processes // trainer.get_tp_size())
         return share
@@ -90,9 +99,7 @@ class Tokens(MicroBatch):
     @functools.cached_property
     def document(self) -> Tensor:
         """Which text of its row a column belongs to ``(b, t)``: positions start anew in each."""
-        if (positions := self.inputs.get("position_ids")) is None:
-            return torch.zeros_like(self.tokens)
-        return (positions == 0).long().cumsum(1)[:, 1:].to(self.mask.device)
+        return documents(self.inputs).to(self.mask.device)
 
     @functools.cached_property
     def logits(self) -> Logits:
@@ -102,9 +109,9 @@ class Tokens(MicroBatch):
         found = Logits(
             self.trainer, self._hidden, self.tokens, self._scores["logprob"], self.mask, self._begin
         )
-        if not getattr(self.trainer, "_logits_checked", False):
+        if not self.trainer.heads_compared:
             found.check()
-            self.trainer._logits_checked = True
+            self.trainer.heads_compared = True
         return found
 
     def _sources(
@@ -120,6 +127,7 @@ class Tokens(MicroBatch):
             "tokens": lambda: give(self.tokens),
             "document": lambda: give(self.document),
             "token_share": lambda: give(self.share),
+            "text_share": lambda: give(self.text_share),
         }
         for name in ("tempered", "top", "over_logits"):
             f = functools.partial(self._asked, name, give, detach)
@@ -127,9 +135,7 @@ class Tokens(MicroBatch):
         rows["mean_logprob"] = functools.partial(self._asked, "mean_logprob", give, detach)
         return rows | self._state()
 
-    def _asked(
-        self, name: str, give: Callable[[Any], Any], detach: bool, *arguments: Any
-    ) -> Any:
+    def _asked(self, name: str, give: Callable[[Any], Any], detach: bool, *arguments: Any) -> Any:
         """Call a function of the logits on our rows, and pass on what it says.
 
         Columns of all processes' rows come back as ours: the others have the logits of theirs.
@@ -140,3 +146,17 @@ class Tokens(MicroBatch):
         if isinstance(said, tuple):
             return tuple(give(x.detach() if detach else x) for x in said)
         return give(said.detach() if detach else said)
+
+
+def documents(inputs: Mapping[str, Any]) -> Tensor:
+    """Return which text of its row a column belongs to: positions start anew in each."""
+    if (positions := inputs.get("position_ids")) is None:
+        return torch.zeros_like(inputs["input_ids"][:, 1:])
+    return (positions == 0).long().cumsum(1)[:, 1:]
+
+
+def texts(inputs: Mapping[str, Any]) -> int:
+    """Return how many texts of a micro-batch have a token that is trained on."""
+    rows = documents(inputs)
+    apart = rows + (rows.shape[1] + 2) * torch.arange(len(rows), device=rows.device)[:, None]
+    return apart[inputs["labels"][:, 1:] != -100].unique().numel()

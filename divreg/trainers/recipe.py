@@ -1,7 +1,7 @@
 """A recipe and command-line arguments -> a training run: ``divreg grpo``, ``rloo`` and ``sft``.
 
-The keys are those of ``trl grpo``, ``rloo`` and ``sft``, read by TRL's own parser, and ``divreg:``. What
-can be checked without loading a model is checked before any process is started.
+The keys are those of ``trl grpo``, ``rloo`` and ``sft``, read by TRL's own parser, and ``divreg:``.
+What can be checked without loading a model is checked before any process is started.
 """
 
 import gc

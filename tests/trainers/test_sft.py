@@ -16,7 +16,6 @@ OPTIONS = {
 }
 
 
-
 def same(ours, theirs):
     for key in ("digest", "moments", "logs"):
         assert ours[key] == theirs[key]
@@ -92,13 +91,14 @@ CHOSEN = {
     "weights": ["eaft"],
     "terms": ["unlikelihood", "label_smoothing", "confidence_penalty"],
     "psft": ["psft"],
+    "texts": ["diffuse"],
 }
 
 
 @pytest.fixture(scope="module")
 def two(launch):
     """TRL's and ours on two processes, and every choice on two with accumulation."""
-    options = [{"args": HALVES}, {"lora": True, "completions": True}, {"args": {"packing": True}}]
+    options = [{"args": {**HALVES, "packing": True}}, {"lora": True, "completions": True}]
     pairs = [({"trainer": "SFTTrainer"}, {"trainer": "DiverseSFTTrainer", "interventions": []})]
     identical = [{**given, **o} for o in options for pair in pairs for given in pair]
     exact = [
