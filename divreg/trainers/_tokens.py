@@ -35,6 +35,7 @@ class Tokens(MicroBatch):
         self.carried = {key.removeprefix(CARRIED): self.inputs.pop(key) for key in own}
         self.num_items = num_items
         self._hidden: Tensor | None = None
+        self._begin: Tensor | None = None
 
     def keep(self, hidden: Tensor, begin: Tensor | None) -> None:
         """Take the hidden states ``(b, t + 1, h)`` of the first forward: the one that trains."""
@@ -141,7 +142,8 @@ class Tokens(MicroBatch):
         Columns of all processes' rows come back as ours: the others have the logits of theirs.
         """
         b = len(self.mask)
-        own = [self._own(x) if isinstance(x, Tensor) and len(x) > b else x for x in arguments]
+        everyones = [isinstance(x, Tensor) and x.dim() > 1 and len(x) > b for x in arguments]
+        own = [self._own(x) if e else x for x, e in zip(arguments, everyones, strict=True)]
         said = getattr(self.logits, name)(*own)
         if isinstance(said, tuple):
             return tuple(give(x.detach() if detach else x) for x in said)

@@ -141,7 +141,7 @@ def test_another_loss_function_model_or_launch_is_refused(
         trainer._plan.check_trainer(trainer)
 
 
-def test_the_stock_config_and_no_config_are_enough(scenarios, tiny_checkpoint, tmp_path):
+def test_stock_trls_config_is_enough(scenarios, tiny_checkpoint, tmp_path):
     import trl
 
     import divreg

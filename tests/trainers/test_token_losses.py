@@ -16,7 +16,7 @@ WAYS = {
     "texts": {},
     "completions": {"completions": True},
     "packed": {"args": {"packing": True}},
-    "LoRA": {"lora": True},
+    "LoRA": {"lora": True, "args": {"gradient_checkpointing": True}},
     "divreg's head": {"args": {"divreg": {"head": "divreg"}}},
 }
 
