@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from divreg import losses as losses
     from divreg import methods as methods
     from divreg import signals as signals
     from divreg.compose import Stateful as Stateful
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from divreg.trainers.grpo import DiverseGRPOTrainer as DiverseGRPOTrainer
     from divreg.trainers.rloo import DiverseRLOOConfig as DiverseRLOOConfig
     from divreg.trainers.rloo import DiverseRLOOTrainer as DiverseRLOOTrainer
+    from divreg.trainers.sft import DiverseSFTConfig as DiverseSFTConfig
+    from divreg.trainers.sft import DiverseSFTTrainer as DiverseSFTTrainer
 
 __version__ = "0.1.0"
 
@@ -33,10 +36,13 @@ _HOMES = {
     "DiverseGRPOTrainer": "divreg.trainers.grpo",
     "DiverseRLOOConfig": "divreg.trainers.rloo",
     "DiverseRLOOTrainer": "divreg.trainers.rloo",
+    "DiverseSFTConfig": "divreg.trainers.sft",
+    "DiverseSFTTrainer": "divreg.trainers.sft",
     "Hold": "divreg.control",
     "Linear": "divreg.control",
     "Stateful": "divreg.compose",
     "blend": "divreg.compose",
+    "losses": "divreg",
     "methods": "divreg",
     "scheduled": "divreg.compose",
     "signals": "divreg",

@@ -1,8 +1,9 @@
-"""The table of methods: read from signatures and docstrings, so that it cannot be out of date."""
+"""The table of methods and losses: read from signatures and docstrings, so never out of date."""
 
 import inspect
 import re
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from divreg.compose import contract, show
 
@@ -19,25 +20,31 @@ class Row(NamedTuple):
 
 
 def rows() -> list[Row]:
-    """Return one row for each method, in the order of the stages, then of their names."""
-    from divreg.compose import STAGES
+    """Return one row for each method, then each loss of SFT, by stage and name."""
+    from divreg.losses import LOSSES
     from divreg.methods import METHODS
 
+    return _table(METHODS, "") + _table(LOSSES, "SFT, ")
+
+
+def _table(functions: Mapping[str, Callable[..., Any]], home: str) -> list[Row]:
+    """Return the rows of one table; ``home`` says before the stage where it is at home."""
+    from divreg.compose import STAGES
+
     found = []
-    for name, f in METHODS.items():
+    for name, f in functions.items():
         known, text = contract(f), inspect.getdoc(f) or ""
         hyper = ", ".join(f"{k}={show(v)}" for k, v in known.hyper.items())
-        found.append(
-            Row(
-                name,
-                text.split("\n", 1)[0],
-                known.stage,
-                ", ".join(known.signals),
-                hyper,
-                section(text, "Source"),
-            )
+        row = Row(
+            name,
+            text.split("\n", 1)[0],
+            f"{home}{known.stage}",
+            ", ".join(known.signals),
+            hyper,
+            section(text, "Source"),
         )
-    return sorted(found, key=lambda row: (STAGES.index(row.stage), row.name))
+        found.append((STAGES.index(known.stage), row))
+    return [row for _, row in sorted(found)]
 
 
 def section(docstring: str, title: str) -> str:
@@ -94,6 +101,7 @@ def show_table() -> None:
     console = Console()
     console.print(table)
     console.print("In a recipe:  divreg: {interventions: [{darling: {floor: 0.1}}]}", markup=False)
+    console.print("Losses are for divreg sft.", markup=False)
 
 
 def _facts(row: Row) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""The command line: ``divreg demo | grpo | rloo | report | measure | compare | ...``.
+"""The command line: ``divreg demo | grpo | rloo | sft | report | measure | compare | ...``.
 
 Every sub-command imports what it needs when it runs: ``divreg --help`` and ``divreg report`` load
 neither torch nor TRL. Exit codes: 0 done or healthy, 2 bad input, 3 collapsed or exploding.
@@ -36,8 +36,9 @@ _MODULES = {
     "pairs": ("divreg.data.command", "Make preference pairs that prefer diverse good responses."),
     "calibrate": ("divreg.calibrate", "Pick the threshold of the same from labelled pairs."),
 }
+_TRAINING = ("grpo", "rloo", "sft")  # TRL's parser reads everything that follows
 COMMANDS = (
-    *("demo", "grpo", "rloo", "report", "measure", "compare", "trace", "bench", "calibrate"),
+    *("demo", *_TRAINING, "report", "measure", "compare", "trace", "bench", "calibrate"),
     *("pairs", "methods", "env"),
 )
 
@@ -49,6 +50,7 @@ examples:
   divreg compare base=a.jsonl tuned=b.jsonl    what changed, prompt by prompt
   divreg trace base=DIR sft=DIR rl=DIR         at which stage the variety went
   divreg grpo --config recipes/expressions/tiny/darling.yaml --max_steps 50
+  divreg sft --config recipes/expressions/tiny/sft_gem.yaml
   divreg bench recipes/benchmarks/expressions.yaml   every method side by side, hours
   divreg calibrate pairs.jsonl --encoder NAME  when two texts are the same, from labelled pairs
   divreg pairs scored.jsonl --output pairs.jsonl   diverse preference pairs for DPO
@@ -62,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        if words and words[0] in ("grpo", "rloo"):  # TRL's parser reads everything that follows
+        if words and words[0] in _TRAINING:
             return _train(words[0], words[1:])
         _refuse_unknown_command(words)
         parser = _parser(words[0] if words else "")
@@ -121,7 +123,7 @@ def _parser(command: str) -> argparse.ArgumentParser:
             own = add(name, text, functools.partial(_run, home))
             if name == command:
                 importlib.import_module(home).add_arguments(own)
-        elif name in ("grpo", "rloo"):
+        elif name in _TRAINING:
             text = f"Train with {name.upper()} from a recipe; takes what `trl {name}` takes."
             add(name, text, _unreachable)
     methods = add("methods", "List the methods with their hyper-parameters and sources.", _methods)

@@ -154,6 +154,19 @@ class Pipeline:
         self.states = kept
         return per_token
 
+    def replacing(self) -> list[str]:
+        """Return the loss-stage interventions that answer the same whatever the loss was."""
+        found: list[str] = []
+        for key, known in self.contracts.items():
+            if known.stage != "loss":
+                continue
+            loss, signals = self._example(known, g=4)
+            alone = Pipeline([self.methods[key]], self.recipes)
+            changed = alone.apply("loss", loss.requires_grad_(), signals, learn=False)
+            if not changed.requires_grad or not _depends(changed, loss):
+                found.append(key)
+        return found
+
     def _example(self, known: Contract, g: int) -> tuple[Tensor, Mapping[str, Any]]:
         """Draw an input and the signals that a method wants, as its stage would have them."""
         from divreg.signals import BASE, SIGNALS
@@ -205,6 +218,11 @@ class Pipeline:
                 f"{sorted(self.states)}. Resume with the interventions the run was started with."
             )
         self.boost, self.states = state["boost"], dict(state["methods"])
+
+
+def _depends(y: Tensor, x: Tensor) -> bool:
+    """Whether ``y`` was computed from ``x``."""
+    return torch.autograd.grad(y, x, allow_unused=True)[0] is not None
 
 
 def _beside(x: Tensor, signal: Any) -> Any:

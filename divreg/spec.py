@@ -13,6 +13,7 @@ A recipe's ``divreg:`` block has four keys, each optional::
         correct: {reward: accuracy_reward, at_least: 1.0}
         answer: my_package.answers.boxed   # a function: text -> answer or None; with the
                                            # keyword-only argument `prompt` it is told that too
+        old_logprob: {every: 8}            # SFT: optimizer steps between two old policies
         partition: by_answer               # or {by_pairs: {classifier: NAME, threshold: 0.1}}
         embedding: {encoder: all-MiniLM-L6-v2}       # or {endpoint: URL, model: NAME}
       monitor:                             # CollapseMonitor's arguments; false: no monitor
@@ -112,7 +113,7 @@ def signals(block: Mapping[str, Any]) -> dict[str, Any]:
         )
     from divreg.signals import SIGNALS
 
-    readers = {"correct": _correct, "answer": _answer}
+    readers = {"correct": _correct, "answer": _answer, "old_logprob": _old_logprob}
     known = sorted({*SIGNALS, *readers, "embedding"})
     ready = {}
     for name, value in block.items():
@@ -239,14 +240,16 @@ def _method(item: Any) -> Intervention:
 
 
 def _find_method(name: str) -> Intervention:
+    from divreg.losses import LOSSES
     from divreg.methods import METHODS
 
-    if name in METHODS:
-        return METHODS[name]
+    library = {**METHODS, **LOSSES}
+    if name in library:
+        return library[name]
     if "." in name:
         return named(name, "method")
     raise ValueError(
-        unknown("divreg", "method", name, METHODS)
+        unknown("divreg", "method", name, library)
         + " A function of your own is named by its dotted path, my_module.my_method."
     )
 
@@ -339,6 +342,15 @@ def _correct(value: Any) -> dict[str, Any]:
         "reward": value["reward"],
         "at_least": float(_number("correct", "at_least", value.get("at_least", 1.0))),
     }
+
+
+def _old_logprob(value: Any) -> dict[str, Any]:
+    """Read ``old_logprob: {every: 8}``: optimizer steps after which the old policy is renewed."""
+    if not isinstance(value, Mapping) or set(value) != {"every"}:
+        raise ValueError(
+            f"old_logprob needs the key 'every'; got {value!r}. Write `old_logprob: {{every: 8}}`."
+        )
+    return dict(value)
 
 
 def _answer(value: Any) -> Callable[..., str | None]:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from divreg.compose import Intervention, Stateful, blend, contract, is_factory
-from divreg.signals import SIGNALS
+from divreg.signals import SIGNALS, _softmax
 from divreg.signals.example import derive, ingredients
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ _ROWS = ("token_weights", "loss")
 _PER_TOKEN = (
     *("logprob", "old_logprob", "ref_logprob", "entropy", "mask", "token_weights"),
     *("varentropy", "log_sum_p2", "sum_p2_logp", "entropy_change"),
+    *("tokens", "document", "token_share", "text_share", "logits"),
 )
 _PER_PROMPT_TOKEN = ("prompt_logprob", "prompt_mask")
 
@@ -215,7 +216,7 @@ def stays_finite(subject: Subject, case: Case) -> None:
 def leaves_inputs_untouched(subject: Subject, case: Case) -> None:
     """Neither the first argument nor a signal is changed in place."""
     given = subject.given(case)
-    given |= subject.inputs(given)
+    given |= {k: v for k, v in subject.inputs(given).items() if not callable(v)}
     before = {k: v.clone() if isinstance(v, Tensor) else json.dumps(v) for k, v in given.items()}
     subject(given)
     for name, old in before.items():
@@ -292,12 +293,22 @@ def never_goes_below_zero(subject: Subject, case: Case) -> None:
     assert (y >= 0).all(), f"least weight {y.min()}"
 
 
+def hears_only_probabilities(subject: Subject, case: Case) -> None:
+    """The gradient in the logits of a token adds up to 0: a common offset says nothing."""
+    given = subject.given(case)
+    logits = given["logits"].requires_grad_()
+    given |= _softmax.of_logits(logits, given["tokens"])
+    gradient = _gradient(subject(given), [logits])[0]
+    if gradient is not None:
+        total, size = gradient.sum(-1), gradient.abs().sum(-1)
+        assert (total.abs() <= 1e-4 * size + 1e-6).all(), f"the sum is {total}"
+
+
 def has_a_finite_gradient(subject: Subject, case: Case) -> None:
     """The result can be differentiated, and no gradient is NaN or infinite."""
     given = subject.given(case)
-    leaves = [given[k].requires_grad_() for k in ("loss", "logprob", "entropy")]
-    gradients = torch.autograd.grad(subject(given), leaves, allow_unused=True)
-    for gradient in gradients:
+    leaves = [given[k].requires_grad_() for k in ("loss", "logprob", "entropy", "logits")]
+    for gradient in _gradient(subject(given), leaves):
         assert gradient is None or gradient.isfinite().all(), f"gradient {gradient}"
 
 
@@ -362,6 +373,7 @@ _LAWS: dict[Law, tuple[str, ...]] = {
     ignores_padding: _ALL,
     never_goes_below_zero: ("token_weights",),
     has_a_finite_gradient: ("loss",),
+    hears_only_probabilities: ("loss",),
     is_off_at_strength_zero: _ALL,
     reads_every_hyper_parameter: _ALL,
 }
@@ -378,12 +390,23 @@ def _assert_close(a: Tensor, b: Tensor, where: str) -> None:
     assert torch.allclose(a, b, rtol=1e-4, atol=1e-5), f"{where}: {b}, not {a}"
 
 
+def _gradient(result: Tensor, leaves: list[Tensor]) -> tuple[Tensor | None, ...]:
+    """Differentiate a result; None for what it does not depend on."""
+    if not result.requires_grad:
+        return (None,) * len(leaves)
+    return torch.autograd.grad(result, leaves, allow_unused=True)
+
+
 def _padded(name: str, value: Tensor, mask: Tensor, *, left: bool) -> Tensor:
     """Add two columns of padding, and put other values into all padding there is."""
-    rubbish = False if value.dtype == torch.bool else 1.0 if name == "token_weights" else -3.25
-    columns = value.new_full((*value.shape[:-1], 2), rubbish)
-    value = value if name == "token_weights" else value.masked_fill(~mask, rubbish)
-    return torch.cat([columns, value] if left else [value, columns], dim=-1)
+    rubbish = 1 if name == "token_weights" or value.dtype == torch.long else -3.25
+    rubbish = 0 if value.dtype == torch.bool or name.endswith("_share") else rubbish
+    if name != "token_weights":
+        value = value.masked_fill(
+            ~mask.view(*mask.shape, *[1] * (value.dim() - mask.dim())), rubbish
+        )
+    columns = value.new_full((*mask.shape[:-1], 2, *value.shape[mask.dim() :]), rubbish)
+    return torch.cat([columns, value] if left else [value, columns], dim=mask.dim() - 1)
 
 
 def _other_values(value: float) -> list[float]:

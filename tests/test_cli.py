@@ -1,10 +1,12 @@
 """The command line as a user types it: exit codes, one-sentence errors, and a real small run."""
 
+import json
 import os
 import subprocess
 import sys
 
 import pytest
+import yaml
 
 from divreg import cli
 
@@ -23,7 +25,8 @@ def test_help_lists_the_commands(capsys):
     for words in ([], ["--help"]):
         code, out, _ = divreg(*words, capsys=capsys)
         assert code == 0
-        for command in ("demo", "grpo", "rloo", "report", "calibrate", "pairs", "methods", "env"):
+        names = ("demo", "grpo", "rloo", "sft", "report", "calibrate", "pairs", "methods", "env")
+        for command in names:
             assert f"\n    {command}" in out
 
 
@@ -47,11 +50,12 @@ def test_an_unknown_option_is_bad_input(capsys):
 
 
 def test_methods_shows_every_method(capsys):
+    from divreg.losses import LOSSES
     from divreg.methods import METHODS
 
     code, out, _ = divreg("methods", "--markdown", capsys=capsys)
     assert code == 0
-    for name in METHODS:
+    for name in (*METHODS, *LOSSES):
         assert f"| `{name}` |" in out
     assert all(line.count("|") == 6 for line in out.strip().splitlines())
     code, out, _ = divreg("methods", capsys=capsys)
@@ -77,8 +81,6 @@ def test_a_report_on_nothing_is_bad_input(tmp_path, capsys):
 @pytest.fixture
 def recipe(tmp_path, tiny_checkpoint, monkeypatch):
     """``recipe(**keys)``: a recipe file in the working directory, with a module of rewards."""
-    import yaml
-
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine_for_cli.py").write_text(
         "def data(split):\n"
@@ -197,6 +199,25 @@ def test_a_recipe_trains_in_this_process(method, recipe, tmp_path, capsys):
     assert "divreg report" in out
 
 
+def test_a_recipe_of_texts_trains_in_this_process(recipe, tmp_path, capsys):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    rows = [json.dumps({"prompt": f"{i}+1=", "completion": str(i + 1)}) for i in range(8)]
+    (folder / "train.jsonl").write_text("\n".join(rows))
+    theirs = dict.fromkeys(("reward_funcs", "num_generations", "max_completion_length"))
+    monitor = {"probe_prompts": ["1+1="], "probe_samples": 2, "probe_tokens": 4}
+    divregs = {"interventions": [{"gem": {"beta": 0.8}}], "monitor": monitor}
+    path = recipe(dataset_name=str(folder), divreg=divregs, **theirs)
+    code, out, err = divreg("sft", "--config", path, capsys=capsys)
+    assert code == 2
+    assert "divreg sft has no argument 'max_completion_length'" in err
+    keys = {k: v for k, v in yaml.safe_load(path.read_text()).items() if k not in theirs}
+    path.write_text(yaml.safe_dump(keys))
+    code, out, err = divreg("sft", "--config", path, capsys=capsys)
+    assert code == 0, err
+    assert "divreg report" in out
+
+
 def test_a_local_folder_and_lora_work_as_in_trl(recipe, tmp_path, capsys):
     folder = tmp_path / "data"
     folder.mkdir()
@@ -208,13 +229,14 @@ def test_a_local_folder_and_lora_work_as_in_trl(recipe, tmp_path, capsys):
     assert (tmp_path / "run" / "adapter_model.safetensors").is_file()
 
 
-@pytest.mark.parametrize("method", ["grpo", "rloo"])
+@pytest.mark.parametrize("method", ["grpo", "rloo", "sft"])
 def test_training_help_lists_trls_arguments_and_ours(method, capsys):
     code, out, _ = divreg(method, "--help", capsys=capsys)
     assert code == 0
     assert f"usage: divreg {method}" in out
-    for name in ("--divreg", "--learning_rate", "--reward_funcs", "--accelerate_config"):
+    for name in ("--divreg", "--learning_rate", "--accelerate_config"):
         assert name in out
+    assert ("--reward_funcs" in out) == (method != "sft")
 
 
 def test_two_processes_train_through_the_launcher(recipe, tmp_path, repo):

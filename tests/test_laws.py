@@ -5,21 +5,23 @@ import torch
 
 from divreg import methods, testing
 from divreg.compose import Stateful, blend, scheduled
+from divreg.losses import LOSSES
 from divreg.methods import METHODS
 
+ALL = {**METHODS, **LOSSES}
 LAWS = [
     pytest.param(f, law, id=f"{name}-{law.__name__}")
-    for name, f in METHODS.items()
+    for name, f in ALL.items()
     for law in testing.laws_of(f)
 ]
 
 
 @pytest.mark.parametrize(("method", "law"), LAWS)
 def test_every_method_obeys(method, law):
-    testing.check_law(law, method, examples=30)
+    testing.check_law(law, method, examples=30 if method in METHODS.values() else 12)
 
 
-@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+@pytest.mark.parametrize("method", ALL.values(), ids=ALL)
 def test_every_method_cites_its_source(method):
     testing.cites_its_source(method)
 
@@ -107,6 +109,10 @@ def rises(loss, *, entropy, mask, strength=0.1):
     return loss + strength * (nothing.sqrt() + 1)
 
 
+def lifts_every_logit(loss, *, over_logits, token_share, strength=0.1):
+    return loss - strength * (over_logits(lambda z: z.mean(-1)) * token_share).sum()
+
+
 def tuple_memory() -> Stateful:
     def update(rewards, state):
         return rewards + len(state["seen"]), {"seen": (*state["seen"], 1)}
@@ -137,6 +143,7 @@ def shared_memory() -> Stateful:
         (hears_padding, "ignores_padding"),
         (negative, "never_goes_below_zero"),
         (rises, "has_a_finite_gradient"),
+        (lifts_every_logit, "hears_only_probabilities"),
         (tuple_memory, "keeps_a_plain_memory"),
         (shared_memory, "keeps_a_plain_memory"),
     ],

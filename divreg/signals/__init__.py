@@ -16,6 +16,7 @@ from divreg.signals.lengths import lengths as lengths
 from divreg.signals.log_z import log_z as log_z
 from divreg.signals.logratio import logratio as logratio
 from divreg.signals.mean_entropy import mean_entropy as mean_entropy
+from divreg.signals.mean_logprob import mean_logprob as mean_logprob
 from divreg.signals.mean_varentropy import mean_varentropy as mean_varentropy
 from divreg.signals.ngram_similarity import ngram_similarity as ngram_similarity
 from divreg.signals.partition import by_answer as by_answer
@@ -47,6 +48,13 @@ BASE: dict[str, str] = {
     "prompt_logprob": "float (*p, g, s), nats; of the prompt's tokens, sampling policy",
     "prompt_mask": "bool (*p, g, s); True where `prompt_logprob` holds a conditioned token",
     "advantages": "float (b, t); what the loss multiplies, in the loss",
+    "token_share": "float (b, t); what each token counts in the loss, 0 where there is none; SFT",
+    "text_share": "float (b, t); what the text of each token counts, 0 where there is none; SFT",
+    "tokens": "int (b, t); the token that each column predicts; SFT",
+    "document": "int (b, t); which text of its row a column belongs to, if rows are packed; SFT",
+    "tempered": "function T -> log-probability and entropy (b, t) at temperature T, nats; SFT",
+    "top": "function k -> probability and entropy (b, t) of the k likeliest tokens, nats; SFT",
+    "over_logits": "function f, *columns -> (b, t): f(logits (n, v), *n of each column) -> n; SFT",
     "step": "int; the optimizer step",
     "boost": "float; factor on scheduled strengths, 1 until the monitor intervenes",
 }
@@ -61,6 +69,7 @@ SIGNALS: dict[str, Callable[..., Any]] = {
         confidence,
         mean_entropy,
         mean_varentropy,
+        mean_logprob,
         entropy_change,
         logratio,
         log_z,

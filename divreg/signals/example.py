@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from divreg.compose import STAGES
-from divreg.signals import COMPARED, SIGNALS
+from divreg.signals import COMPARED, SIGNALS, _softmax
 
 # A text and the answer in it: equal ones, near-copies, one without an answer, an empty one.
 _TEXTS = (
@@ -28,6 +28,7 @@ _TEXTS = (
 )
 _DIMENSIONS = 8
 _PROMPT_TOKENS = 6
+_VOCABULARY = 16  # more tokens than most losses look at
 _KINDS = 4  # of rewards, which the seeds run through
 
 
@@ -74,6 +75,7 @@ def derive(
     """
     if name in values:
         return values[name]
+    recipes = {**_softmax.SOURCES, **recipes}
     if name not in recipes:
         near = difflib.get_close_matches(name, [*values, *recipes], n=1)
         meant = f"Did you mean {near[0]!r}?" if near else "Pass a function that computes it."
@@ -122,6 +124,7 @@ def _groups(p: int, g: int, t: int, seed: int) -> dict[str, Any]:
         **_moments(entropy, p, g, t, seed),
         "mask": mask.view(p, g, t),
         **_prompt_tokens(p, g, seed),
+        **_vocabulary(mask, p, g, seed),
         "step": 1 + seed,
         "boost": 1.0,
     }
@@ -166,6 +169,25 @@ def _moments(entropy: Tensor, p: int, g: int, t: int, seed: int) -> dict[str, Te
     found = {"varentropy": varentropy, "log_sum_p2": log_sum_p2}
     found["sum_p2_logp"] = mean * log_sum_p2.exp()
     return {name: value.view(p, g, t) for name, value in found.items()}
+
+
+def _vocabulary(mask: Tensor, p: int, g: int, seed: int) -> dict[str, Tensor]:
+    """Draw texts as a loss sees them: tokens, where a text begins, logits, the token's share."""
+    b, t = mask.shape
+    tokens = torch.randint(_VOCABULARY, (b, t), generator=_stream(seed, "tokens"))
+    begins = torch.rand(b, t, generator=_stream(seed, "document")) < 0.2
+    logits = torch.randn(b, t, _VOCABULARY, generator=_stream(seed, "logits"))
+    logits *= torch.rand(b, t, 1, generator=_stream(seed, "sharpness")) * 4  # from even to sure
+    document = begins.long().cumsum(1)
+    texts = (document + (t + 1) * torch.arange(b)[:, None])[mask].unique().numel()
+    found = {
+        "tokens": tokens,
+        "document": document,
+        "logits": logits,
+        "token_share": mask.float() / mask.sum().clamp(min=1),
+        "text_share": mask.float() / max(1, texts),
+    }
+    return {name: x.unflatten(0, (p, g)) for name, x in found.items()}
 
 
 def _prompt_tokens(p: int, g: int, seed: int) -> dict[str, Tensor]:

@@ -155,6 +155,25 @@ def dataset(
     return Dataset.from_dict({"prompt": [prompt(n) for n in chosen], "target": chosen})
 
 
+def demonstrations(split: Literal["train", "held_out"] = "train") -> "Dataset":
+    """Build right answers to learn from: eight for each number, columns ``prompt``, ``completion``.
+
+    Args:
+        split: ``"train"`` or ``"held_out"``.
+
+    >>> demonstrations("held_out")["completion"][:8]
+    ['1+9', '2+8', '3+7', '4+6', '11-1', '12-2', '13-3', '14-4']
+    """
+    from datasets import Dataset
+
+    rows = [
+        {"prompt": prompt(n), "completion": text}
+        for n in targets(split)
+        for text in (*(f"{a}+{n - a}" for a in range(1, 5)), *(f"{n + a}-{a}" for a in range(1, 5)))
+    ]
+    return Dataset.from_list(rows)
+
+
 class _NotAnExpressionError(Exception):
     pass
 

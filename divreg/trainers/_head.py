@@ -50,13 +50,14 @@ def scores(output: Any) -> dict[str, Tensor]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def install(model: Any, temperature: float, *, in_fp32: bool) -> None:
+def install(model: Any, temperature: float, *, in_fp32: bool = False, top1: bool = False) -> None:
     """Let a model answer ``fused_lm_head=True`` with a :class:`HeadOutput`.
 
     Args:
         model: The trainer's model, unwrapped, with TRL's head; LoRA adapters stay where they are.
         temperature: Divides the logits.
         in_fp32: Whether hidden states are cast to fp32 first (TRL's ``cast_lm_head_to_fp32``).
+        top1: Whether to say if the label is the most likely token, as SFT asks.
 
     Raises:
         ValueError: For a mixture of experts that trains its router in the loss.
@@ -67,9 +68,8 @@ def install(model: Any, temperature: float, *, in_fp32: bool) -> None:
         raise ValueError(
             "divreg's head has no loss of routers; got output_router_logits=True. Use head: trl."
         )
-    trls, scale = model.forward, _logit_scale(config)
-    softcap = getattr(config, "final_logit_softcapping", None)
-    head = _Head(temperature, softcap, scale, in_fp32)
+    trls = model.forward
+    head = _Head({"temperature": temperature, **transform(config)}, in_fp32=in_fp32, top1=top1)
 
     @functools.wraps(type(model).forward)  # `generate` reads the signature
     def forward(self: Any, *args: Any, fused_lm_head: bool = False, **kwargs: Any) -> Any:
@@ -84,13 +84,9 @@ def install(model: Any, temperature: float, *, in_fp32: bool) -> None:
 
 
 class _Head:
-    def __init__(
-        self, temperature: float, softcap: float | None, logit_scale: float, in_fp32: bool
-    ):
-        self.settings: dict[str, Any] = {
-            "temperature": temperature, "softcap": softcap, "logit_scale": logit_scale
-        }  # fmt: skip
-        self.in_fp32 = in_fp32
+    def __init__(self, settings: dict[str, Any], *, in_fp32: bool = False, top1: bool = False):
+        self.settings, self.in_fp32 = settings, in_fp32
+        self.stats = (*STATS, "rank") if top1 else STATS
         self.compared = False
 
     def __call__(
@@ -116,9 +112,9 @@ class _Head:
         mask = labels != -100
         chosen = hidden[mask].float() if self.in_fp32 else hidden[mask]
         off = torch.autocast(chosen.device.type, enabled=False) if self.in_fp32 else nullcontext()
-        with off, _whole(layer) as (weight, bias):
+        with off, whole(layer) as (weight, bias):
             found = linear_token_stats(
-                chosen, weight, labels[mask], bias=bias, stats=STATS, **self.settings
+                chosen, weight, labels[mask], bias=bias, stats=self.stats, **self.settings
             )
         # A scatter keeps the output connected to the model where no label is left.
         rows = {
@@ -133,8 +129,15 @@ class _Head:
             log_sum_sq_probs=rows["log_sum_p2"],
             varentropy=rows["varentropy"],
             sum_p2_logp=rows["sum_p2_logp"],
+            is_top1=mask & (rows["rank"] == 0) if "rank" in rows else None,
             label_mask=mask,
         )
+
+
+def transform(config: Any) -> dict[str, Any]:
+    """Return what a model does to its logits: ``softcap`` and ``logit_scale``."""
+    softcap = getattr(config, "final_logit_softcapping", None)
+    return {"softcap": softcap, "logit_scale": _logit_scale(config)}
 
 
 def _logit_scale(config: Any) -> float:
@@ -148,7 +151,7 @@ def _logit_scale(config: Any) -> float:
 
 
 @contextmanager
-def _whole(layer: nn.Module) -> Iterator[tuple[Tensor, Tensor | None]]:
+def whole(layer: nn.Module) -> Iterator[tuple[Tensor, Tensor | None]]:
     """Yield weight and bias of the head, gathered where they are sharded, for the backward too."""
     weight: Any = layer.weight
     bias: Any = getattr(layer, "bias", None)
@@ -182,22 +185,28 @@ def _compare(model: Any, head: _Head, trls: Any, args: Any, kwargs: dict[str, An
         RuntimeError: If they differ by more than rounding: the model does something to its logits
             that divreg does not know.
     """
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()  # dropout would draw twice
-    try:
-        with torch.no_grad():
-            ours = head(model, *args, **kwargs)
-            theirs = trls(*args, fused_lm_head=True, **kwargs)
-    finally:
-        for module, training in modes:
-            module.training = training
+    with _seams.evaluating(model), torch.no_grad():  # dropout would draw twice
+        ours = head(model, *args, **kwargs)
+        theirs = trls(*args, fused_lm_head=True, **kwargs)
     assert ours.label_mask is not None
-    count = ours.label_mask.sum().clamp(min=1)
     dtype = model.get_output_embeddings().weight.dtype
     for name in ("log_probs", "entropy"):
-        off = float((getattr(ours, name) - getattr(theirs, name)).abs().sum() / count)
-        if not off <= _AS_TRL.get(dtype, _AS_TRL[torch.bfloat16]):
-            raise RuntimeError(
-                f"divreg's head needs the {name} of TRL's; they differ by {off:.3g} nats a token "
-                f"on the first batch. Use head: trl, and tell us which model this is."
-            )
+        values = getattr(ours, name), getattr(theirs, name)
+        same(name, *values, ours.label_mask, dtype, "head: trl")
+
+
+def same(
+    name: str, ours: Tensor, theirs: Tensor, mask: Tensor, dtype: torch.dtype, cure: str
+) -> None:
+    """Compare what two heads say of tokens, ``(b, t)`` each.
+
+    Raises:
+        RuntimeError: If they differ by more than the rounding of a head of ``dtype``; ``cure`` is
+            what to use instead.
+    """
+    off = float((ours - theirs).abs().sum() / mask.sum().clamp(min=1))
+    if not off <= _AS_TRL.get(dtype, _AS_TRL[torch.bfloat16]):
+        raise RuntimeError(
+            f"divreg's head needs the {name} of TRL's; they differ by {off:.3g} nats a token "
+            f"on the first batch. Use {cure}, and tell us which model this is."
+        )

@@ -1,30 +1,24 @@
-"""The only code that overrides TRL: every override extends ``super()``, none copies it."""
+"""What GRPO and RLOO have in common: whole groups through a pipeline, rows through the loss."""
 
-import json
-import logging
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from divreg.pipeline import Pipeline
 from divreg.trainers import _head, _seams
+from divreg.trainers._attached import Attached
 from divreg.trainers._plan import Plan
 from divreg.trainers._rollout import Rollout
 from divreg.trainers._rows import CARRIED, Rows
 
-logger = logging.getLogger("divreg")
-STATE_FILE = "divreg_state.json"
 
-
-class InterventionMixin(_seams.OnlineSeams):
+class InterventionMixin(Attached, _seams.OnlineSeams):
     """Puts a :class:`divreg.pipeline.Pipeline` into a GRPO-like trainer of TRL."""
 
     always_scores = False  # whether TRL computes old log-probs for every rollout
     token_advantages = True  # whether TRL's loss takes one advantage per token
     keeps_reference = True  # whether TRL sends the reference model's log-probs with the rows
-    config_class: type
+    plan_class = Plan
 
     def __init__(
         self,
@@ -36,18 +30,12 @@ class InterventionMixin(_seams.OnlineSeams):
         signals: dict[str, Any] | None = None,
         **kwargs: Any,
     ):
-        if args is None:
-            name = model if isinstance(model, str) else model.config._name_or_path or "model"
-            args = self.config_class(f"{name.split('/')[-1]}-{type(self).__name__}")
-        self._plan = Plan(args, interventions, signals, type(self))
-        self.pipeline: Pipeline = self._plan.pipeline
-        self._monitors: list[Any] = []
-        self._ready = False
+        args = self._config(args, model)
+        self._attach(self.plan_class(args, interventions, signals, type(self)))
         self._rollout: Rollout | None = None
         super().__init__(model, reward_funcs, args, *rest, **kwargs)  # pyright: ignore[reportArgumentType]
         self._plan.check_trainer(self)
         self.answers, self.encoder = self._plan.answers, self._plan.encoder
-        self.configured_signals = self._plan.configured
         self._user_rewards = len(self.reward_funcs)
         if self.pipeline.acts_on("rewards"):
             self._add_reward_column()
@@ -56,34 +44,11 @@ class InterventionMixin(_seams.OnlineSeams):
             in_fp32 = getattr(config, "cast_lm_head_to_fp32", False)
             _head.install(self.model, config.temperature, in_fp32=in_fp32)
         self._scored: list[Any] = []
-        self._ready = True
-        self._bind_monitors()
-        self._watch(self._plan.monitor)
-        if self.accelerator.is_main_process and (line := self._plan.announcement()):
-            logger.warning(line)
+        self._start()
 
     def correctness(self, rewards: Tensor) -> tuple[int, float]:
         """Return the column of the reward function that decides correctness, and its threshold."""
         return self._plan.correctness(rewards, self.reward_func_names[: self._user_rewards])
-
-    def add_callback(self, callback: Any) -> None:
-        super().add_callback(callback)
-        if self._ready:
-            self._bind_monitors()
-
-    def _watch(self, settings: Any) -> None:
-        """Attach the monitor that the config asks for, unless the user brought one."""
-        from divreg.monitor.callback import CollapseMonitor
-
-        brought = any(isinstance(m, CollapseMonitor) for m in self._monitors)
-        if isinstance(settings, dict) and not brought:
-            self.add_callback(CollapseMonitor(**settings))
-
-    def _bind_monitors(self) -> None:
-        for callback in self.callback_handler.callbacks:
-            if hasattr(callback, "bind_trainer") and callback not in self._monitors:
-                self._monitors.append(callback)
-                callback.bind_trainer(self)
 
     def _add_reward_column(self) -> None:
         """Add a reward that answers None: its column later holds what the interventions changed."""
@@ -186,29 +151,6 @@ class InterventionMixin(_seams.OnlineSeams):
             _seams.log_metric(self, f"diversity/{name}", value)
         self._log_effects()
         return loss
-
-    def _log_effects(self) -> None:
-        effects = self.pipeline.take_effects()
-        if effects and self.accelerator.num_processes > 1:  # the loss stage saw local rows only
-            values = torch.tensor(list(effects.values()), device=self.accelerator.device)
-            mean = self.accelerator.reduce(values, reduction="mean").tolist()
-            effects = dict(zip(effects, mean, strict=True))
-        for name, value in effects.items():
-            _seams.log_metric(self, f"diversity/{name}", value)
-        for monitor in self._monitors:
-            monitor.on_effects(effects)
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        super()._save_checkpoint(model, trial)
-        if self.args.should_save and self.pipeline:
-            folder = Path(self._get_output_dir(trial)) / f"checkpoint-{self.state.global_step}"
-            (folder / STATE_FILE).write_text(json.dumps(self.pipeline.state_dict()))
-
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        super()._load_optimizer_and_scheduler(checkpoint)
-        path = Path(checkpoint or "") / STATE_FILE
-        if checkpoint is not None and path.exists():
-            self.pipeline.load_state_dict(json.loads(path.read_text()))
 
 
 def _fit(advantages: Tensor, completion_ids: Tensor) -> Tensor:

@@ -1,6 +1,5 @@
 """What a run will do, decided and checked before anything is loaded."""
 
-import difflib
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -9,33 +8,32 @@ import torch
 from torch import Tensor
 
 from divreg.compose import Intervention
-from divreg.pipeline import Pipeline
 from divreg.rollouts import told
 from divreg.signals import COMPARED
+from divreg.trainers._choice import Choice, suggest
 from divreg.trainers._head import EXTRAS
 from divreg.trainers._rows import ROW_SIGNALS
 
 FORWARD_SIGNALS = frozenset({"logprob", "entropy", "prompt_logprob", "prompt_mask"}) | EXTRAS
+SFT_SIGNALS = frozenset(
+    {"token_share", "text_share", "tokens", "document", "tempered", "top", "over_logits"}
+)
 ROLLOUT_SIGNALS = FORWARD_SIGNALS | frozenset(
     {"prompts", "prompt_id", "texts", "answer", "correct", "embedding", "mask", "step", "boost"}
     | {"ref_logprob"}
 )
 
 
-class Plan:
-    """The interventions and signals of a run, with every refusal that can be known now.
+class Plan(Choice):
+    """The choice for a run with rollouts, with every refusal that can be known now.
 
     Args:
-        args: The trainer's config; its field ``divreg`` may name everything below.
-        interventions: What the user passed; None means "not said", an empty list means none.
-        signals: What the user configured; see ``divreg.signals``.
+        args: As :class:`Choice`.
+        interventions: As :class:`Choice`.
+        signals: As :class:`Choice`.
         trainer: The trainer's class: ``always_scores`` says whether it computes old log-probs for
             every rollout, ``token_advantages`` whether its loss takes one advantage per token,
             ``keeps_reference`` whether rows come with the reference model's log-probs.
-
-    Attributes:
-        configured: Every signal that the user configured, by name, for the records.
-        head: The loss head: ``trl`` or ``divreg``.
 
     Raises:
         ValueError: For a combination that cannot do what it says; the message says what to type.
@@ -48,26 +46,9 @@ class Plan:
         signals: dict[str, Any] | None,
         trainer: Any,
     ):
-        from divreg import spec
-
-        settings = spec.load(getattr(args, "divreg", None))
-        if interventions is not None and settings.interventions is not None:
-            raise ValueError(
-                "the trainer needs one list of interventions; got one as an argument and one in "
-                "the config's `divreg`. Keep one of them."
-            )
-        chosen = settings.interventions if interventions is None else list(interventions)
-        self.args, self.always_scores = args, trainer.always_scores
-        self.head = settings.head
-        self._keeps_reference = trainer.keeps_reference
-        self.preset = chosen is None
-        self.idle_preset = self.preset and self._reward_stage_is_off()
-        if chosen is None:
-            chosen = [] if self.idle_preset else preset()
-        self._configure({**settings.signals, **(signals or {})})
-        self.pipeline = Pipeline(chosen, self.recipes)
-        unsaid = {} if self.pipeline else None
-        self.monitor = unsaid if settings.monitor is None else settings.monitor
+        self.always_scores, self._keeps_reference = trainer.always_scores, trainer.keeps_reference
+        self.preset = self.idle_preset = False
+        super().__init__(args, interventions, signals)
         rollout = self.pipeline.wanted("rewards", "advantages")
         self.carried = sorted(
             name
@@ -85,9 +66,14 @@ class Plan:
         per_token = self.pipeline.rehearse(self._missing, self._smallest_group())
         self._refuse_token_advantages(per_token, trainer.token_advantages)
 
+    def _unsaid(self) -> list[Intervention]:
+        self.preset, self.idle_preset = True, self._reward_stage_is_off()
+        return [] if self.idle_preset else preset()
+
+    def _unwatched(self) -> dict[str, Any] | None:
+        return {} if self.pipeline else None
+
     def _configure(self, signals: dict[str, Any]) -> None:
-        self.configured = signals
-        signals = dict(signals)
         self._correct: dict[str, Any] | None = signals.pop("correct", None)
         self._answer: Callable[..., str | None] | None = signals.pop("answer", None)
         self._encoder: Callable[[list[str]], Any] | None = signals.pop("embedding", None)
@@ -96,13 +82,7 @@ class Plan:
                 f"signals['correct'] needs the keys 'reward' and 'at_least'; got "
                 f"{sorted(self._correct)}. Write {{'reward': 'accuracy_reward', 'at_least': 1.0}}."
             )
-        for name, recipe in signals.items():
-            if not callable(recipe):
-                raise ValueError(
-                    f"signals[{name!r}] needs a function of signals; got {recipe!r}. "
-                    f"Write signals={{'partition': divreg.signals.by_answer}}, for example."
-                )
-        self.recipes: dict[str, Callable[..., Any]] = signals
+        super()._configure(signals)
 
     def answers(self, prompt: str, texts: list[str]) -> list[str | None]:
         """Extract the answers of completions of one prompt with the user's extractor."""
@@ -136,7 +116,7 @@ class Plan:
         if wanted is not None and wanted not in names:
             raise ValueError(
                 f"signals['correct'] needs the name of a reward function; got {wanted!r}. "
-                f"{_suggest(wanted, names)}"
+                f"{suggest(wanted, names)}"
             )
         unnamed = self._correct is None or wanted is None
         if unnamed and len(names) > 1 and "correct" in self._all_ingredients():
@@ -149,7 +129,6 @@ class Plan:
 
     def announcement(self) -> str | None:
         """Return the line printed at the start: what acts, why, and how to turn it off."""
-        methods = ", ".join(str(c) for c in self.pipeline.contracts.values())
         if self.idle_preset:
             return (
                 'divreg: the preset cannot act under multi_objective_aggregation="normalize_then_'
@@ -157,10 +136,10 @@ class Plan:
             )
         if self.preset:
             return (
-                f"divreg: {methods} (the preset: completions that say the same share what they "
+                f"divreg: {self.named} (the preset: completions that say the same share what they "
                 f"earn; `divreg demo` shows what it does). interventions=[] turns it off."
             )
-        return f"divreg: {methods}." if methods else None
+        return super().announcement()
 
     def _in_rows(self, name: str) -> bool:
         return name not in COMPARED and self.pipeline.ingredients([name]) <= ROW_SIGNALS
@@ -239,8 +218,10 @@ class Plan:
             )
         if name in ROLLOUT_SIGNALS:
             return None
+        if name in SFT_SIGNALS:
+            return "which only fine-tuning on texts has. Use DiverseSFTTrainer."
         known = sorted({*ROLLOUT_SIGNALS, *ROW_SIGNALS, *self.pipeline.recipes})
-        return f"which nobody computes. {_suggest(name, known)}"
+        return f"which nobody computes. {suggest(name, known)}"
 
     def _no_reference(self, stage: str) -> str | None:
         """Say why the reference model's log-probs cannot be had at a stage."""
@@ -265,8 +246,3 @@ def _ask_for_correct(names: list[str], got: str) -> str:
         f"the signal 'correct' needs to know which reward decides; got {got}. Add signals="
         f"{{'correct': {{'reward': '{names[0]}', 'at_least': 1.0}}}} (known: {', '.join(names)})."
     )
-
-
-def _suggest(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, 1)
-    return f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(known)}."

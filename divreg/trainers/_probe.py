@@ -8,7 +8,7 @@ from accelerate.utils import gather_object
 from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
-from divreg.trainers._seams import generation_model
+from divreg.trainers._seams import evaluating, generation_model
 
 
 class EntropyMeter(LogitsProcessor):
@@ -62,9 +62,7 @@ def sample_probes(
         torch.no_grad(),
     ):
         model: Any = unwrapped
-        modes = [(module, module.training) for module in model.modules()]
-        model.eval()
-        try:
+        with evaluating(model):
             for i in range(rank, -(-len(prompts) // world) * world, world):
                 # Under ZeRO-3 generate() talks to the other processes: all call it equally often.
                 prompt = prompts[i % len(prompts)]
@@ -73,9 +71,6 @@ def sample_probes(
                 if i < len(prompts):
                     rows += [(i, *row) for row in found]
                     nats, tokens = nats + meter.nats, tokens + meter.tokens
-        finally:
-            for module, training in modes:
-                module.training = training
     gathered = sorted(gather_object(rows), key=lambda row: row[0]) if world > 1 else rows
     totals = gather_object([(nats, tokens)]) if world > 1 else [(nats, tokens)]
     _, texts, completions, lengths, truncated = zip(*gathered, strict=True)

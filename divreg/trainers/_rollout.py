@@ -170,7 +170,7 @@ class Rollout:
             args.per_device_train_batch_size if self.training else args.per_device_eval_batch_size
         )
         parts = [
-            fused_forward(trainer, i, a.long(), y)
+            fused_forward(trainer, input_ids=i, attention_mask=a.long(), labels=y)
             for i, a, y in zip(
                 ids.split(at_once), attention.split(at_once), labels.split(at_once), strict=True
             )

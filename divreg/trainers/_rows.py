@@ -20,19 +20,106 @@ ROW_SIGNALS = frozenset(
 CARRIED = "divreg_"  # keys of the rollout's dict that travel with their row through TRL's shuffle
 
 
-class Rows:
-    """Weighs the tokens of one micro-batch while TRL computes its loss.
+class MicroBatch:
+    """What interventions see of one micro-batch while TRL computes its loss, and do to it.
 
-    ``inputs`` is a shallow copy: TRL reads the weighted advantages from it, and the buffered
-    original stays as it is for the next iteration over the same rollout.
+    ``inputs`` is a shallow copy: what TRL reads of it may change, the original stays as it is.
+
+    Attributes:
+        mask: ``(b, t)``, True where there is a token that counts.
+        weights: ``(b, t)``, what the ``token_weights`` stage made of this process's tokens.
     """
+
+    mask: Tensor
 
     def __init__(self, trainer: Any, inputs: Mapping[str, Any]):
         self.trainer, self.inputs = trainer, dict(inputs)
-        mask = self.inputs["completion_mask"]
-        self.mask: Tensor = (mask * self.inputs.get("tool_mask", 1)).bool()
         self._scores: dict[str, Tensor] | None = None
         self.weights: Tensor | None = None
+
+    def weigh(self) -> Tensor:
+        """Run the ``token_weights`` stage for all processes at once; return our rows ``(b, t)``."""
+        trainer, everyone = self.trainer, self._of_everyone()
+        ones = torch.ones_like(everyone["logprob"])
+        weights = trainer.pipeline.apply(
+            "token_weights", ones, everyone, learn=trainer.model.training
+        )
+        self.weights = self._own(weights)
+        return self.weights
+
+    def change(self, loss: Tensor) -> Tensor:
+        """Run the ``loss`` stage on the micro-batch's loss, undivided by accumulation."""
+        trainer = self.trainer
+        sources = self._sources(lambda x: x, detach=False)
+        everyone = self._of_everyone()  # what is measured is the same on every process
+        measured = {name: functools.partial(everyone.__getitem__, name) for name in MEASURES}
+        signals = Signals({**sources, **measured}, trainer.pipeline.recipes)
+        return trainer.pipeline.apply("loss", loss, signals, learn=trainer.model.training)
+
+    def statistics(self) -> dict[str, float]:
+        """Return means over the tokens of all processes of what divreg's head alone knows."""
+        sources = self._sources(lambda x: x)
+        if "varentropy" not in sources:
+            return {}
+        signals = Signals(sources, self.trainer.pipeline.recipes)
+        found = {
+            "varentropy_nats2": signals["varentropy"],
+            "collision_mass": signals["log_sum_p2"].exp(),
+        }
+        if "advantages" in sources:
+            found["entropy_change_nats"] = signals["entropy_change"]
+        return self._means(found)
+
+    def _means(self, found: Mapping[str, Tensor]) -> dict[str, float]:
+        """Return the mean over the tokens of all processes of each ``(b, t)``."""
+        sums = [x.detach().masked_fill(~self.mask, 0).sum() for x in found.values()]
+        totals = torch.stack([*sums, self.mask.sum()])
+        *sums, count = self.trainer.accelerator.reduce(totals, reduction="sum").tolist()
+        return {name: x / max(count, 1) for name, x in zip(found, sums, strict=True)}
+
+    def _sources(
+        self, give: Callable[[Any], Any], *, detach: bool = True
+    ) -> Mapping[str, Callable[[], Any]]:
+        """Return the signals of our rows, passed through ``give`` where they are asked for."""
+        raise NotImplementedError
+
+    def _state(self) -> dict[str, Callable[[], Any]]:
+        """Return the signals that are the same for every row."""
+        trainer = self.trainer
+        return {
+            "step": lambda: trainer.state.global_step,
+            "boost": lambda: trainer.pipeline.boost,
+        }
+
+    def _of_everyone(self) -> Signals:
+        """Return the signals of all processes' rows, without gradient."""
+        return Signals(self._sources(self._everyone), self.trainer.pipeline.recipes)
+
+    def _everyone(self, x: Any) -> Any:
+        """Gather rows over processes, padded to the longest: weights are decided together."""
+        accelerator = self.trainer.accelerator
+        if accelerator.num_processes == 1:
+            return x
+        if not isinstance(x, Tensor):
+            return gather_object(list(x))
+        if x.dim() > 1:
+            x = accelerator.pad_across_processes(x.contiguous(), dim=1)
+        return accelerator.gather(x)
+
+    def _own(self, x: Tensor) -> Tensor:
+        """Return our part of gathered rows."""
+        b, width = self.mask.shape
+        start = self.trainer.accelerator.process_index * b
+        return x[start : start + b, :width]
+
+
+class Rows(MicroBatch):
+    """The rows of rollouts in a micro-batch: the original is read again in the next iteration."""
+
+    def __init__(self, trainer: Any, inputs: Mapping[str, Any]):
+        super().__init__(trainer, inputs)
+        mask = self.inputs["completion_mask"]
+        self.mask = (mask * self.inputs.get("tool_mask", 1)).bool()
 
     def listen(self, output: Any) -> Any:
         """Take what the policy's forward says; weigh tokens before TRL reads its inputs."""
@@ -40,15 +127,9 @@ class Rows:
             return None
         width = self.mask.shape[1]
         self._scores = {name: x[:, -width:] for name, x in scores(output).items()}
-        pipeline = self.trainer.pipeline
-        if not pipeline.acts_on("token_weights"):
+        if not self.trainer.pipeline.acts_on("token_weights"):
             return None
-        everyone = self._of_everyone()
-        ones = torch.ones_like(everyone["logprob"])
-        weights = pipeline.apply("token_weights", ones, everyone, learn=self.trainer.model.training)
-        b = len(self.mask)
-        start = self.trainer.accelerator.process_index * b
-        self.weights = weights[start : start + b, :width]
+        self.weigh()
         if self.trainer.token_advantages:
             return self._weigh_advantages()
         return self._split_weights(output)
@@ -60,30 +141,7 @@ class Rows:
             return loss
         divided = trainer.loss_is_scaled_for_ga and trainer.model.training
         parts = trainer.current_gradient_accumulation_steps if divided else 1
-        sources = self._sources(lambda x: x, detach=False)
-        everyone = self._of_everyone()  # what is measured is the same on every process
-        measured = {name: functools.partial(everyone.__getitem__, name) for name in MEASURES}
-        signals = Signals({**sources, **measured}, trainer.pipeline.recipes)
-        changed = trainer.pipeline.apply(
-            "loss", loss * parts, signals, learn=trainer.model.training
-        )
-        return changed / parts
-
-    def statistics(self) -> dict[str, float]:
-        """Return means over the tokens of all processes of what divreg's head alone knows."""
-        sources = self._sources(lambda x: x)
-        if "varentropy" not in sources:
-            return {}
-        signals = Signals(sources, self.trainer.pipeline.recipes)
-        found = {
-            "varentropy_nats2": signals["varentropy"],
-            "collision_mass": signals["log_sum_p2"].exp(),
-            "entropy_change_nats": signals["entropy_change"],
-        }
-        sums = [x.masked_fill(~self.mask, 0).sum() for x in found.values()]
-        totals = torch.stack([*sums, self.mask.sum()])
-        *sums, count = self.trainer.accelerator.reduce(totals, reduction="sum").tolist()
-        return {name: x / max(count, 1) for name, x in zip(found, sums, strict=True)}
+        return self.change(loss * parts) / parts
 
     def _weigh_advantages(self) -> None:
         """Let the loss read one weighted advantage per token ``(b, t)``."""
@@ -111,7 +169,6 @@ class Rows:
     def _sources(
         self, give: Callable[[Any], Any], *, detach: bool = True
     ) -> Mapping[str, Callable[[], Any]]:
-        trainer = self.trainer
         assert self._scores is not None
         found = {n: x.detach() if detach else x for n, x in self._scores.items()}
         logprob = found["logprob"]
@@ -130,23 +187,4 @@ class Rows:
         for key, value in self.inputs.items():
             if key.startswith(CARRIED):
                 rows[key.removeprefix(CARRIED)] = value
-        sources: dict[str, Callable[[], Any]]
-        sources = {name: functools.partial(give, x) for name, x in rows.items()}
-        sources["step"] = lambda: trainer.state.global_step
-        sources["boost"] = lambda: trainer.pipeline.boost
-        return sources
-
-    def _of_everyone(self) -> Signals:
-        """Return the signals of all processes' rows, without gradient."""
-        return Signals(self._sources(self._everyone), self.trainer.pipeline.recipes)
-
-    def _everyone(self, x: Any) -> Any:
-        """Gather rows over processes, padded to the longest: weights are decided together."""
-        accelerator = self.trainer.accelerator
-        if accelerator.num_processes == 1:
-            return x
-        if not isinstance(x, Tensor):
-            return gather_object(list(x))
-        if x.dim() > 1:
-            x = accelerator.pad_across_processes(x.contiguous(), dim=1)
-        return accelerator.gather(x)
+        return {name: functools.partial(give, x) for name, x in rows.items()} | self._state()

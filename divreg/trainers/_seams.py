@@ -6,7 +6,7 @@ not listed here does not type-check, and :func:`check` says at start-up what ano
 
 import inspect
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -15,28 +15,61 @@ from torch import Tensor, nn
 
 OLDEST, TESTED = (1, 16), (1, 16)
 
-METHODS = {
-    "_calculate_rewards": ("self", "inputs", "prompts", "completions", "completion_ids_list"),
-    "_generate_and_score_completions": ("self", "inputs"),
-    "_tokenize_prompts": ("self", "prompts"),
+SHARED = {
     "compute_loss": ("self", "model", "inputs", "return_outputs", "num_items_in_batch"),
     "_save_checkpoint": ("self", "model", "trial"),
     "_load_optimizer_and_scheduler": ("self", "checkpoint"),
 }
+ONLINE = {
+    "_calculate_rewards": ("self", "inputs", "prompts", "completions", "completion_ids_list"),
+    "_generate_and_score_completions": ("self", "inputs"),
+    "_tokenize_prompts": ("self", "prompts"),
+    **SHARED,
+}
+SFT = {"get_batch_samples": ("self", "epoch_iterator", "num_batches", "device"), **SHARED}
 HEAD = ("log_probs", "entropy", "label_mask")
 
 if TYPE_CHECKING:
     from transformers import Trainer
 
-    class OnlineSeams(Trainer):
-        """What GRPO and RLOO have that the mixin reads or overrides."""
+    class Seams(Trainer):
+        """What every trainer has that divreg reads or overrides."""
 
         accelerator: Any
         callback_handler: Any
         current_gradient_accumulation_steps: int
+        model: Any
+        state: Any
+        _is_vlm: bool
+        _metrics: dict[str, Any]
+
+        def compute_loss(
+            self,
+            model: Any,
+            inputs: Any,
+            return_outputs: bool = False,
+            num_items_in_batch: Any = None,
+        ) -> Any: ...
+        def _save_checkpoint(self, model: Any, trial: Any) -> None: ...
+        def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None: ...
+        def _get_output_dir(self, trial: Any) -> str: ...
+
+    class SFTSeams(Seams):
+        """What SFT has that its mixin reads or overrides."""
+
+        aux_loss_enabled: bool
+        compute_loss_func: Any
+
+        def get_batch_samples(
+            self, epoch_iterator: Any, num_batches: int, device: Any
+        ) -> tuple[list[Any], Any]: ...
+        def get_tp_size(self) -> int: ...
+
+    class OnlineSeams(Seams):
+        """What GRPO and RLOO have that their mixin reads or overrides."""
+
         eos_token_ids: list[int]
         loss_is_scaled_for_ga: bool | None
-        model: Any
         num_generations: int
         num_generations_eval: int
         pad_to_multiple_of: int | None
@@ -45,10 +78,7 @@ if TYPE_CHECKING:
         reward_func_names: list[str]
         reward_processing_classes: list[Any]
         reward_weights: Tensor
-        state: Any
-        _is_vlm: bool
         _logs: dict[str, Any]
-        _metrics: dict[str, Any]
         _tokenizer: Any
 
         def _calculate_rewards(
@@ -56,27 +86,19 @@ if TYPE_CHECKING:
         ) -> Tensor: ...
         def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]: ...
         def _tokenize_prompts(self, prompts: list[Any]) -> tuple[Any, Any, Any]: ...
-        def compute_loss(
-            self,
-            model: Any,
-            inputs: Any,
-            return_outputs: bool = False,
-            num_items_in_batch: Any = None,
-        ) -> Tensor: ...
-        def _save_checkpoint(self, model: Any, trial: Any) -> None: ...
-        def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None: ...
-        def _get_output_dir(self, trial: Any) -> str: ...
 
 else:
-    OnlineSeams = object
+    Seams = SFTSeams = OnlineSeams = object
 
 
-def check(version: str | None = None, trainers: list[type] | None = None) -> None:
+def check(
+    version: str | None = None, trainers: Mapping[type, Mapping[str, tuple[str, ...]]] | None = None
+) -> None:
     """Compare the installed TRL with what divreg was written for.
 
     Args:
         version: TRL's version; read from the installed package when None.
-        trainers: The trainer classes to look at; GRPO and RLOO when None.
+        trainers: The trainer classes to look at, each with its seams; all of them when None.
 
     Raises:
         ImportError: If TRL is too old, or a seam has another signature; the message names it.
@@ -92,8 +114,8 @@ def check(version: str | None = None, trainers: list[type] | None = None) -> Non
             f'Type: pip install "trl>={OLDEST[0]}.{OLDEST[1]},<2". '
             f"`divreg report` and the metrics work with any version."
         )
-    for trainer in trainers or _trainers():
-        for name, expected in METHODS.items():
+    for trainer, seams in (_trainers() if trainers is None else trainers).items():
+        for name, expected in seams.items():
             found = getattr(trainer, name, None)
             got = tuple(inspect.signature(inspect.unwrap(found)).parameters) if found else "nothing"
             if got != expected:
@@ -109,11 +131,12 @@ def check(version: str | None = None, trainers: list[type] | None = None) -> Non
         )
 
 
-def _trainers() -> list[type]:
+def _trainers() -> dict[type, Mapping[str, tuple[str, ...]]]:
     from trl.trainer.grpo_trainer import GRPOTrainer
     from trl.trainer.rloo_trainer import RLOOTrainer
+    from trl.trainer.sft_trainer import SFTTrainer
 
-    return [GRPOTrainer, RLOOTrainer]
+    return {GRPOTrainer: ONLINE, RLOOTrainer: ONLINE, SFTTrainer: SFT}
 
 
 @contextmanager
@@ -139,6 +162,49 @@ def head_tap(model: nn.Module, listen: Callable[[Any], Any]):
         yield
     finally:
         handle.remove()
+
+
+@contextmanager
+def hidden_tap(model: Any, keep: Callable[[Tensor, Tensor | None], Any] | None) -> Iterator[None]:
+    """See the hidden states ``(b, l, h)`` that TRL's fused head gets, for one stretch of code.
+
+    ZeRO-3 gathers the weights of the head when the backward comes to an output of the model. A loss
+    that uses the head outside the model comes to the head first: it has to begin with a scalar that
+    left the model as one more output, and that nothing was made of.
+
+    Args:
+        model: The trainer's unwrapped model; LoRA adapters are looked through.
+        keep: Called with the last hidden states of every fused forward, and that scalar, None where
+            weights are whole; None for nobody.
+    """
+    if keep is None:
+        yield
+        return
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    sharded = hasattr(inner.get_output_embeddings().weight, "ds_id")
+    caught: list[Tensor] = []
+
+    def catch(_module: nn.Module, _args: Any, output: Any) -> None:
+        caught[:] = [output.last_hidden_state]
+
+    def carry(_module: nn.Module, _args: Any, kwargs: Any, output: Any) -> None:
+        if sharded and kwargs.get("fused_lm_head"):
+            output["begin"] = torch.zeros((), requires_grad=True)
+
+    def hand_over(_module: nn.Module, _args: Any, kwargs: Any, output: Any) -> None:
+        if kwargs.get("fused_lm_head"):
+            keep(caught.pop(), output["begin"] if sharded else None)
+
+    handles = [
+        inner.base_model.register_forward_hook(catch),
+        model.register_forward_hook(carry, with_kwargs=True, prepend=True),
+        model.register_forward_hook(hand_over, with_kwargs=True),
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 class ScaleGradient(torch.autograd.Function):
@@ -168,8 +234,20 @@ def gathered_head(*parameters: Any) -> Any:
     return maybe_gather_lm_head_ctx(*parameters)
 
 
-def fused_forward(trainer: Any, ids: Tensor, attention: Tensor, labels: Tensor) -> Any:
-    """Score rows ``(b, t)`` without gradient, as TRL scores them: same head, same temperature."""
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put every module into evaluation mode, so that dropout draws nothing, and back again."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def fused_forward(trainer: Any, **inputs: Any) -> Any:
+    """Score rows without gradient, as TRL scores them: same head, same temperature."""
     from trl.models.utils import disable_gradient_checkpointing
 
     with (
@@ -177,9 +255,7 @@ def fused_forward(trainer: Any, ids: Tensor, attention: Tensor, labels: Tensor) 
         disable_gradient_checkpointing(trainer.model, trainer.args.gradient_checkpointing_kwargs),
         trainer.accelerator.autocast(),
     ):
-        return trainer.model(
-            input_ids=ids, attention_mask=attention, labels=labels, fused_lm_head=True
-        )
+        return trainer.model(**inputs, fused_lm_head=True)
 
 
 def log_metric(trainer: Any, name: str, value: float) -> None:

@@ -9,7 +9,7 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from divreg.trainers import _seams
 from divreg.trainers._mixin import InterventionMixin
 
-_seams.check(trainers=[GRPOTrainer])
+_seams.check(trainers={GRPOTrainer: _seams.ONLINE})
 
 
 @dataclass

@@ -1,7 +1,7 @@
-"""A recipe and command-line arguments -> a training run: ``divreg grpo`` and ``divreg rloo``.
+"""A recipe and command-line arguments -> a training run: ``divreg grpo``, ``rloo`` and ``sft``.
 
-The keys are those of ``trl grpo`` and ``trl rloo``, read by TRL's own parser, and ``divreg:``. What
-can be checked without loading a model is checked before any process is started.
+The keys are those of ``trl grpo``, ``rloo`` and ``sft``, read by TRL's own parser, and ``divreg:``.
+What can be checked without loading a model is checked before any process is started.
 """
 
 import gc
@@ -61,9 +61,9 @@ class Names(NamedTuple):
 
 
 class Parsed(NamedTuple):
-    """A recipe with its overrides, built: TRL's four dataclasses."""
+    """A recipe with its overrides, built: TRL's four dataclasses, rewards in the first if any."""
 
-    script: RecipeArguments
+    script: Any
     config: Any
     model: ModelConfig
     mixture: DatasetMixtureConfig
@@ -145,7 +145,7 @@ def check_names(method: str, values: Namespace) -> None:
     """
     text = values.divreg
     spec.load(json.loads(text) if isinstance(text, str) and text.startswith("{") else text)
-    if not reward_functions(values):
+    if _rolls_out(method) and not reward_functions(values):
         raise ValueError(
             f"divreg {method} needs a reward; got none. Add reward_funcs: [accuracy_reward], or "
             "the dotted path of a function of your own."
@@ -168,9 +168,8 @@ def check_plan(method: str, config: Any) -> None:
     Raises:
         ValueError: As the trainer would, later.
     """
-    from divreg.trainers._plan import Plan
-
-    Plan(config, None, None, _trainer(method))
+    trainer = _trainer(method)
+    trainer.plan_class(config, None, None, trainer)
 
 
 def reward_functions(script: RecipeArguments | Namespace) -> list[Any]:
@@ -214,9 +213,10 @@ def build(method: str, parsed: Parsed) -> Any:
         **(config.model_init_kwargs or {}),
     }
     load = _splits(parsed)
+    rewards = {"reward_funcs": reward_functions(script)} if _rolls_out(method) else {}
     return _trainer(method)(
         model=_model(str(model.model_name_or_path)),
-        reward_funcs=reward_functions(script),
+        **rewards,
         args=config,
         train_dataset=load(script.dataset_train_split),
         eval_dataset=load(script.dataset_test_split) if config.eval_strategy != "no" else None,
@@ -227,7 +227,8 @@ def build(method: str, parsed: Parsed) -> Any:
 
 def _parser(method: str) -> _Parser:
     config_class = _trainer(method).config_class
-    kinds: list[Any] = [RecipeArguments, config_class, ModelConfig, DatasetMixtureConfig]
+    arguments = RecipeArguments if _rolls_out(method) else ScriptArguments
+    kinds: list[Any] = [arguments, config_class, ModelConfig, DatasetMixtureConfig]
     return _Parser(
         kinds,
         prog=f"divreg {method}",
@@ -243,6 +244,11 @@ def _trainer(method: str) -> Any:
     """Return the trainer class of a sub-command; it names its config."""
     module = importlib.import_module(f"divreg.trainers.{method}")
     return getattr(module, f"Diverse{method.upper()}Trainer")
+
+
+def _rolls_out(method: str) -> bool:
+    """Whether a sub-command's trainer samples completions, which rewards judge."""
+    return method != "sft"
 
 
 def _splits(parsed: Parsed) -> Callable[[str], Any]:

@@ -9,7 +9,7 @@ from trl.trainer.rloo_trainer import RLOOTrainer
 from divreg.trainers import _seams
 from divreg.trainers._mixin import InterventionMixin
 
-_seams.check(trainers=[RLOOTrainer])
+_seams.check(trainers={RLOOTrainer: _seams.ONLINE})
 
 
 @dataclass

@@ -14,6 +14,7 @@ LAUNCHERS = sorted((RECIPES / "accelerate_configs").glob("*.yaml"))
 PLANS = sorted((RECIPES / "benchmarks").glob("*.yaml"))  # read in tests/bench
 SHIPPED = [p for p in sorted(RECIPES.rglob("*.yaml")) if p not in LAUNCHERS + PLANS]
 TINY = [p for p in SHIPPED if p.parent.name == "tiny"]
+OF_THE_DEMO = [p for p in TINY if not p.name.startswith("sft_")]
 REAL = [p for p in SHIPPED if p.parent.name != "tiny"]
 
 
@@ -25,7 +26,7 @@ def command(path):
     """The launch line that the recipe's header gives, on one line."""
     comments = [line.lstrip("# ") for line in path.read_text().splitlines() if line[:1] == "#"]
     text = " ".join(comments).replace("\\ ", "")
-    return re.search(r"divreg (grpo|rloo) --config (\S+)([^.]*)", text)
+    return re.search(r"divreg (grpo|rloo|sft) --config (\S+)([^.]*)", text)
 
 
 def test_there_are_recipes():
@@ -47,7 +48,7 @@ def test_a_recipe_names_its_own_launch_line_and_parses(path):
 
 @pytest.mark.parametrize("path", SHIPPED, ids=ids)
 def test_a_recipe_differs_from_its_baseline_in_interventions_only(path):
-    prefix = "rloo_" if path.name.startswith("rloo_") else ""
+    prefix = next((p for p in ("rloo_", "sft_") if path.name.startswith(p)), "")
     baseline = yaml.safe_load((path.parent / f"{prefix}none.yaml").read_text())
     ours = yaml.safe_load(path.read_text())
     assert baseline["divreg"].pop("interventions") == []
@@ -57,7 +58,7 @@ def test_a_recipe_differs_from_its_baseline_in_interventions_only(path):
     assert ours == baseline
 
 
-@pytest.mark.parametrize("path", TINY, ids=ids)
+@pytest.mark.parametrize("path", OF_THE_DEMO, ids=ids)
 def test_a_tiny_recipe_has_the_settings_of_the_demo(path):
     from divreg.tasks import runs
 

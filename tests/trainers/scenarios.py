@@ -71,6 +71,8 @@ def build(folder, scenario, output_dir):
     ``by_path`` (let the trainer load the model), ``record`` (keep the rollouts), ``rows`` (keep
     every process's rows of each micro-batch: the signals it names, and ``weights``).
     """
+    if "SFT" in scenario["trainer"]:
+        return build_sft(folder, scenario, output_dir)
     import trl
     from datasets import Dataset
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -121,6 +123,67 @@ def build(folder, scenario, output_dir):
             {"prompt": [f"What is {i} plus {'1' * (i % 3 + 1)}? " for i in range(16)]}
         ),
         eval_dataset=Dataset.from_dict({"prompt": [f"What is {i} minus 1? " for i in range(4)]}),
+        processing_class=AutoTokenizer.from_pretrained(folder),
+        **more,
+    )
+    if home is trl:
+        for callback in more["callbacks"]:
+            callback.bind_trainer(trainer)
+    return trainer
+
+
+def build_sft(folder, scenario, output_dir):
+    """Return a trainer of texts, of different lengths on purpose.
+
+    Keys: ``trainer``, ``args``, ``interventions`` (what a recipe would say, or functions),
+    ``signals``, ``monitor``, ``lora``, ``completions`` (prompts that are not trained on),
+    ``evaluate``.
+    """
+    import trl
+    from datasets import Dataset
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    import divreg
+    from divreg import spec
+
+    name = scenario["trainer"]
+    home = divreg if name.startswith("Diverse") else trl
+    args = {
+        "output_dir": str(output_dir),
+        "use_cpu": True,
+        "bf16": False,
+        "report_to": "none",
+        "max_steps": 3,
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "per_device_train_batch_size": 4,
+        "learning_rate": 1e-3,
+        "seed": 7,
+        "disable_tqdm": True,
+        "max_length": 64,
+        "gradient_checkpointing": False,
+        **scenario.get("args", {}),
+    }
+    more = {"callbacks": []}
+    if home is divreg:
+        chosen = scenario.get("interventions")
+        more["interventions"] = None if chosen is None else spec.methods(chosen)
+        more["signals"] = scenario.get("signals")
+    if scenario.get("monitor") is not None:
+        more["callbacks"].append(divreg.CollapseMonitor(**scenario["monitor"]))
+    if scenario.get("lora"):
+        from peft import LoraConfig
+
+        more["peft_config"] = LoraConfig(r=4, target_modules=["q_proj", "v_proj"])
+    rows = [(f"What is {i}{'1' * (i % 5)}? ", "A cat. " * (1 + i % 3) + str(i)) for i in range(16)]
+    data = {"prompt": [q for q, _ in rows], "completion": [a for _, a in rows]}
+    if not scenario.get("completions"):
+        data = {"text": [q + a for q, a in rows]}
+    trainer = getattr(home, name)(
+        model=AutoModelForCausalLM.from_pretrained(folder),
+        args=getattr(home, name.replace("Trainer", "Config"))(**args),
+        train_dataset=Dataset.from_dict(data),
+        eval_dataset=Dataset.from_dict({k: v[:6] for k, v in data.items()}),
         processing_class=AutoTokenizer.from_pretrained(folder),
         **more,
     )
@@ -188,9 +251,11 @@ def run(folder, scenario, output_dir):
         trainer.train(resume_from_checkpoint=scenario.get("resume"))
     if scenario.get("evaluate"):
         trainer.evaluate()
-    digest = hashlib.sha256()
+    digest, moments = hashlib.sha256(), hashlib.sha256()
     for _, parameter in sorted(trainer.model.named_parameters()):
         digest.update(parameter.detach().float().cpu().numpy().tobytes())
+        for value in getattr(trainer.optimizer, "state", {}).get(parameter, {}).values():
+            moments.update(torch.as_tensor(value).float().cpu().numpy().tobytes())
     logs = [
         {k: v for k, v in row.items() if not any(t in k for t in TIMES)}
         for row in trainer.state.log_history
@@ -199,6 +264,7 @@ def run(folder, scenario, output_dir):
     state = pipeline.state_dict() if pipeline is not None else None
     return {
         "digest": digest.hexdigest(),
+        "moments": moments.hexdigest(),
         "logs": logs,
         "world": trainer.accelerator.num_processes,
         "deepspeed_stage": getattr(trainer.accelerator.state.deepspeed_plugin, "zero_stage", None),

@@ -133,7 +133,7 @@ def test_a_model_whose_logits_divreg_gets_wrong_is_refused(build):
     trls.load_state_dict(trainer.model.state_dict())
     given = batch(trainer)
     del given["fused_lm_head"]
-    wrong = _head._Head(temperature=0.5, softcap=None, logit_scale=1.0, in_fp32=False)
+    wrong = _head._Head({"temperature": 0.5})
     trainer.model.train()
     with pytest.raises(RuntimeError, match=r"differ by .* Use head: trl"):
         _head._compare(trainer.model, wrong, trls.forward, (), given)

@@ -22,17 +22,27 @@ def test_the_fused_head_says_what_the_tap_reads():
 
 
 def overrides():
-    """Every method of the mixin that TRL or transformers has too."""
+    """Every method of the mixins that TRL or transformers has too."""
     from trl.trainer.grpo_trainer import GRPOTrainer
+    from trl.trainer.sft_trainer import SFTTrainer
 
-    tree = ast.parse((HERE / "_mixin.py").read_text())
-    (mixin,) = [n for n in tree.body if isinstance(n, ast.ClassDef)]
-    return [
-        f for f in mixin.body if isinstance(f, ast.FunctionDef) and hasattr(GRPOTrainer, f.name)
-    ]
+    found = []
+    for name, theirs in {
+        "_attached.py": SFTTrainer,
+        "_mixin.py": GRPOTrainer,
+        "_offline.py": SFTTrainer,
+    }.items():
+        tree = ast.parse((HERE / name).read_text())
+        (mixin,) = [n for n in tree.body if isinstance(n, ast.ClassDef)]
+        found += [
+            pytest.param(f, id=f"{name}-{f.name}")
+            for f in mixin.body
+            if isinstance(f, ast.FunctionDef) and hasattr(theirs, f.name)
+        ]
+    return found
 
 
-@pytest.mark.parametrize("function", overrides(), ids=lambda f: f.name)
+@pytest.mark.parametrize("function", overrides())
 def test_an_override_extends_and_stays_short(function):
     calls = [n for n in ast.walk(function) if isinstance(n, ast.Call)]
     supers = [c for c in calls if isinstance(c.func, ast.Name) and c.func.id == "super"]
@@ -42,7 +52,7 @@ def test_an_override_extends_and_stays_short(function):
 
 
 def test_the_trainers_add_nothing_but_settings():
-    for name in ("grpo.py", "rloo.py"):
+    for name in ("grpo.py", "rloo.py", "sft.py"):
         tree = ast.parse((HERE / name).read_text())
         for node in tree.body:
             if isinstance(node, ast.ClassDef):

@@ -1,0 +1,86 @@
+"""What a user chose, in code or in the config's ``divreg:``, the same for every trainer."""
+
+import difflib
+from collections.abc import Callable
+from typing import Any
+
+from divreg.compose import Intervention
+from divreg.pipeline import Pipeline
+
+
+class Choice:
+    """The interventions of a run, its signals, its loss head and its monitor.
+
+    Args:
+        args: The trainer's config; its field ``divreg`` may name everything below.
+        interventions: What the user passed; None means "not said", an empty list means none.
+        signals: What the user configured; see ``divreg.signals``.
+
+    Attributes:
+        configured: Every signal that the user configured, by name, for the records.
+        head: The loss head: ``trl`` or ``divreg``.
+        monitor: Arguments of ``CollapseMonitor``; False or None for none.
+
+    Raises:
+        ValueError: For interventions in two places, or a signal that is configured wrongly.
+    """
+
+    def __init__(
+        self,
+        args: Any,
+        interventions: list[Intervention] | None,
+        signals: dict[str, Any] | None,
+    ):
+        from divreg import spec
+
+        settings = spec.load(getattr(args, "divreg", None))
+        if interventions is not None and settings.interventions is not None:
+            raise ValueError(
+                "the trainer needs one list of interventions; got one as an argument and one in "
+                "the config's `divreg`. Keep one of them."
+            )
+        chosen = settings.interventions if interventions is None else list(interventions)
+        self.args, self.head = args, settings.head
+        chosen = self._unsaid() if chosen is None else chosen
+        self.recipes: dict[str, Callable[..., Any]] = {}
+        self.configured = {**settings.signals, **(signals or {})}
+        self._configure(dict(self.configured))
+        self.pipeline = Pipeline(chosen, self.recipes)
+        self.monitor = self._unwatched() if settings.monitor is None else settings.monitor
+
+    @property
+    def named(self) -> str:
+        """The interventions with their hyper-parameters, as a user would write them."""
+        return ", ".join(str(c) for c in self.pipeline.contracts.values())
+
+    def announcement(self) -> str | None:
+        """Return the line printed at the start: what acts."""
+        return f"divreg: {self.named}." if self.pipeline else None
+
+    def check_trainer(self, trainer: Any) -> None:
+        """Refuse what only the built trainer shows."""
+        raise NotImplementedError
+
+    def _unsaid(self) -> list[Intervention]:
+        """Return what runs where nobody said what should."""
+        return []
+
+    def _unwatched(self) -> dict[str, Any] | None:
+        """Return the monitor's arguments where nobody said whether there should be one."""
+        return None
+
+    def _configure(self, signals: dict[str, Any]) -> None:
+        """Take in the user's signals: those left are functions of others."""
+        for name, recipe in signals.items():
+            if not callable(recipe):
+                raise ValueError(
+                    f"signals[{name!r}] needs a function of signals; got {recipe!r}. "
+                    f"Write signals={{'partition': divreg.signals.by_answer}}, for example."
+                )
+        self.recipes = signals
+
+
+def suggest(name: str, known: list[str]) -> str:
+    """Return the end of a message about a name that is not known."""
+    close = difflib.get_close_matches(name, known, 1)
+    return f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(known)}."

@@ -1,0 +1,96 @@
+"""What fine-tuning on texts does differently: no rollouts, a loss made of tokens."""
+
+from typing import Any
+
+import torch
+
+from divreg.trainers import _head, _seams
+from divreg.trainers._attached import Attached
+from divreg.trainers._rows import CARRIED
+from divreg.trainers._token_plan import TokenPlan
+from divreg.trainers._tokens import Tokens, texts
+
+
+class TokenLossMixin(Attached, _seams.SFTSeams):
+    """Puts a :class:`divreg.pipeline.Pipeline` into TRL's ``SFTTrainer``."""
+
+    plan_class = TokenPlan
+    heads_compared = False  # whether divreg's head was seen to say what TRL's says
+
+    def __init__(
+        self,
+        model: Any,
+        args: Any = None,
+        *rest: Any,
+        interventions: list[Any] | None = None,
+        signals: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ):
+        args = self._config(args, model)
+        self._attach(self.plan_class(args, interventions, signals, type(self)))
+        self._ahead: list[tuple[list[Any], Any]] = []
+        self._source: Any = None
+        super().__init__(model, args, *rest, **kwargs)
+        self._plan.check_trainer(self)
+        if self._plan.head == "divreg":
+            _head.install(self.model, temperature=1.0, top1=True)
+        self._start()
+
+    def get_batch_samples(
+        self, epoch_iterator: Any, num_batches: int, device: Any
+    ) -> tuple[list[Any], Any]:
+        if self._plan.every:
+            found = self._look_ahead(epoch_iterator, num_batches, device)
+        else:
+            found = super().get_batch_samples(epoch_iterator, num_batches, device)
+        if self._plan.counts_texts:
+            self._count_texts(found[0])
+        return found
+
+    def _count_texts(self, batches: list[Any]) -> None:
+        """Send the number of texts of the whole optimizer step along with each micro-batch."""
+        count = torch.tensor(sum(map(texts, batches)), device=self.accelerator.device)
+        if self.args.average_tokens_across_devices:
+            count = self.accelerator.reduce(count, reduction="sum")
+        for batch in batches:
+            batch[f"{CARRIED}texts"] = count
+
+    def _look_ahead(
+        self, epoch_iterator: Any, num_batches: int, device: Any
+    ) -> tuple[list[Any], Any]:
+        """Return the next step's micro-batches, scored by the policy of the last refresh."""
+        if self._source is not epoch_iterator:
+            self._source, self._ahead = epoch_iterator, []
+        if not self._ahead:  # the old policy becomes the current one: it scores what comes next
+            for _ in range(self._plan.every):
+                step = super().get_batch_samples(epoch_iterator, num_batches, device)
+                if not step[0] and self._ahead:
+                    break
+                self._ahead.append(step)
+            self._score(batch for samples, _ in self._ahead for batch in samples)
+        return self._ahead.pop(0)
+
+    def _score(self, batches: Any) -> None:
+        """Send the current policy's log-probs along with each micro-batch."""
+        with _seams.evaluating(self.model):
+            for batch in batches:
+                output = _seams.fused_forward(self, **self._prepare_inputs(batch))
+                batch[f"{CARRIED}old_logprob"] = output.log_probs
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        idle = not self.pipeline and self._plan.head == "trl"
+        if idle or not self.model.training:  # evaluation is TRL's: the cross-entropy
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        rows = Tokens(self, inputs, num_items_in_batch)
+        with (
+            _seams.hidden_tap(self.model, rows.keep if self._plan.reads_logits else None),
+            _seams.head_tap(self.model, rows.listen),
+        ):
+            said = super().compute_loss(model, rows.inputs, return_outputs, num_items_in_batch)
+        loss = rows.finish(said[0] if return_outputs else said)
+        for name, value in rows.statistics().items():
+            _seams.log_metric(self, f"diversity/{name}", value)
+        self._log_effects()
+        return (loss, said[1]) if return_outputs else loss
