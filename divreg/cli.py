@@ -24,6 +24,7 @@ _PACKAGES = (
 )
 # Commands whose module has `add_arguments` and `main`, and is imported when one of them runs.
 _MODULES = {
+    "check": ("divreg.check", "Count how many different right answers a model has. No training."),
     "demo": ("divreg.demo", "Train a tiny model both ways and compare: a few minutes on a CPU."),
     "report": ("divreg.report", "Explain one run, or compare two, in one HTML file."),
     "measure": ("divreg.measure", "Count how different the completions in files are."),
@@ -38,12 +39,13 @@ _MODULES = {
 }
 _TRAINING = ("grpo", "rloo", "sft")  # TRL's parser reads everything that follows
 COMMANDS = (
-    *("demo", *_TRAINING, "report", "measure", "compare", "trace", "bench", "calibrate"),
-    *("pairs", "methods", "env"),
+    *("check", "demo", *_TRAINING, "report", "measure", "compare", "trace", "bench"),
+    *("calibrate", "pairs", "methods", "env"),
 )
 
 _EXAMPLES = """\
 examples:
+  divreg check MODEL                           how many different right answers it has
   divreg demo                                  see plain GRPO collapse and DiverseGRPOTrainer hold
   divreg report runs/my-grpo                   explain a run that already happened
   divreg measure samples.jsonl                 how different are the completions of each prompt
