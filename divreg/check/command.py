@@ -120,6 +120,7 @@ def main(chosen: argparse.Namespace) -> int:
     console.print(
         f"{took:.0f} s. {report}Numbers: {output / 'check.json'}. Answers: {output / 'samples'}",
         style="dim",
+        soft_wrap=True,
     )
     return 0
 
@@ -212,6 +213,7 @@ def _encoder(name: str, console: Console) -> Any:
             f"No Vendi score: {fact}. Name a folder, or leave it out: --encoder none.",
             style="yellow",
             markup=False,
+            soft_wrap=True,
         )
         return None
 

@@ -91,12 +91,12 @@ def show(console: Console, found: Mapping[str, Checked], samples: int, seed: int
     console.print("±: half of the 95 % interval over categories.\n", style="dim")
     first, *others = found
     if not others:
-        console.print(_sentence(first, found[first], samples), markup=False)
+        console.print(_sentence(first, found[first], samples), markup=False, soft_wrap=True)
     measured = {name: checked.measured for name, checked in found.items()}
     for name in others:
         change = compare({first: measured[first], name: measured[name]}, name, seed)
         for sentence in verdict(change, samples):
-            console.print(sentence, markup=False)
+            console.print(sentence, markup=False, soft_wrap=True)
 
 
 def write(path: Path, found: Mapping[str, Checked], written: Mapping[str, Any]) -> None:
