@@ -23,9 +23,12 @@ from divreg.losses.gem import gem_logsigmoid as gem_logsigmoid
 from divreg.losses.label_smoothing import label_smoothing as label_smoothing
 from divreg.losses.psft import psft as psft
 from divreg.losses.sed import sed as sed
+from divreg.losses.spl import spl as spl
 from divreg.losses.tofu import tofu as tofu
 from divreg.losses.unlikelihood import unlikelihood as unlikelihood
 
+OPTIONS: dict[str, Callable[..., Any]] = {"spl": spl}
+"""Settings of a trainer, which are no intervention: named in the config by a key of their own."""
 LOSSES: dict[str, Callable[..., Any]] = {
-    name: f for name, f in list(globals().items()) if inspect.isfunction(f)
+    name: f for name, f in list(globals().items()) if inspect.isfunction(f) and name not in OPTIONS
 }

@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from divreg.losses.spl import reference_for
-from divreg.trainers._plan import PAIR_SIGNALS as OF_PAIRS
+from divreg.losses import spl
+from divreg.signals import PAIRED
 from divreg.trainers._seams import ScaleGradient
 from divreg.trainers._tokens import TOKEN_SIGNALS, Tokens
 
 # Every signal that the loss of preference pairs has.
-SIGNALS = (TOKEN_SIGNALS - {"old_logprob", "text_share"}) | OF_PAIRS | {"ref_logprob"}
+SIGNALS = (TOKEN_SIGNALS - {"old_logprob", "text_share"}) | {*PAIRED, "ref_logprob"}
 _GIVEN = ("ref_chosen_logps", "ref_rejected_logps")  # TRL's keys of what it computed before
 
 
@@ -88,7 +88,7 @@ class Pairs(Tokens):
         plan = self.trainer._plan
         if plan.alpha is None:
             return logprob
-        return reference_for(logprob, alpha=plan.alpha, beta=self.trainer.args.beta)
+        return spl(logprob, alpha=plan.alpha, beta=self.trainer.args.beta)
 
     def _refuse_within_pairs(self, weights: Tensor) -> None:
         """Refuse weights that an intervention gave to one answer, or to some of its tokens."""

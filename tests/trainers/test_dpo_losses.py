@@ -125,9 +125,7 @@ def spl_rewards(policy, reference, alpha, beta):
 SPL = {
     "sigmoid": lambda c, r, n, alpha: -logsigmoid(c - r),
     "hinge": lambda c, r, n, alpha: (1 - (c - r)).clamp(min=0),
-    "nca_pair": lambda c, r, n, alpha: (
-        -logsigmoid(c) - 0.5 * logsigmoid(-c) - 0.5 * logsigmoid(-r)
-    ),
+    "nca_pair": lambda c, r, n, alpha: -logsigmoid(c) - 0.5 * logsigmoid(-c) - 0.5 * logsigmoid(-r),
     "ipo": lambda c, r, n, alpha: ((c / n[0] - r / n[1]) / alpha - 1 / (2 * alpha)) ** 2,
 }
 

@@ -84,7 +84,7 @@ REFUSED = {
         r"splits the reverse KL.*Use f_divergence_type=\"reverse_kl\"",
     ),
     "spl without a reference": (None, {"divreg": SPL, "loss_type": "sft"}, r"which has none"),
-    "spl of nothing": (None, {"divreg": {"spl": {"alpha": 0}}}, r"spl needs alpha > 0"),
+    "spl of nothing": (None, {"divreg": {"spl": {"alpha": 0}}}, r"alpha > 0; got \{'alpha': 0\}"),
     "spl misspelt": (None, {"divreg": {"spl": {"alhpa": 1}}}, r"Write `spl: \{alpha: 0\.2\}`"),
     "weights nobody reads": (
         None,
