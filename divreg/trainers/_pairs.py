@@ -4,6 +4,7 @@ Rows are those of TRL: the chosen answers of all pairs, then the rejected ones i
 """
 
 import functools
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -60,6 +61,25 @@ class Pairs(Tokens):
     def statistics(self) -> dict[str, float]:
         """Return nothing: TRL logs the entropy and the log-probabilities of both answers."""
         return {}
+
+    def indicators(self, k: int) -> dict[str, float]:
+        """Return entropy and mass of the k likeliest next tokens of chosen and rejected answers.
+
+        Means over the tokens of all processes: entropy in bits, renormalised.
+        """
+        mass, nats = self.logits.top(k)
+        totals = []
+        for rows in (self._chosen, ~self._chosen):
+            mask = self.mask & rows[:, None]
+            totals += [(nats * mask).sum() / math.log(2), (mass * mask).sum(), mask.sum()]
+        sums = self.trainer.accelerator.reduce(torch.stack(totals).double(), reduction="sum")
+        found: dict[str, float] = {}
+        for name, (bits, total, count) in zip(
+            ("chosen", "rejected"), sums.view(2, 3).tolist(), strict=True
+        ):
+            found[f"top_entropy_bits_{name}"] = bits / max(1, count)
+            found[f"top_mass_frac_{name}"] = total / max(1, count)
+        return found
 
     @functools.cached_property
     def share(self) -> Tensor:
