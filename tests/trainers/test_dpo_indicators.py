@@ -81,7 +81,7 @@ def test_an_alarm_is_told_recorded_and_reported(train, tmp_path, caplog):
     assert {alert["kind"] for alert in alerts} == {"reversal"}
     assert len(alerts) == 3  # each series tells it once
     assert "likeliest next tokens" in caplog.text
-    page = write_report(where).read_text()
+    page = write_report(where).html.read_text()
     assert "likeliest next tokens" in page
 
 
