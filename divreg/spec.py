@@ -1,6 +1,6 @@
 """YAML or a dict -> functions: the only place where a string names a function.
 
-A recipe's ``divreg:`` block has four keys, each optional::
+A recipe's ``divreg:`` block has five keys, each optional::
 
     divreg:
       interventions:                       # null: the preset; []: none, trains as TRL does
@@ -14,12 +14,14 @@ A recipe's ``divreg:`` block has four keys, each optional::
         answer: my_package.answers.boxed   # a function: text -> answer or None; with the
                                            # keyword-only argument `prompt` it is told that too
         old_logprob: {every: 8}            # SFT: optimizer steps between two old policies
+        pair_weight: weight                # DPO: the column that ddpo weighs pairs by
         partition: by_answer               # or {by_pairs: {classifier: NAME, threshold: 0.1}}
         embedding: {encoder: all-MiniLM-L6-v2}       # or {endpoint: URL, model: NAME}
       monitor:                             # CollapseMonitor's arguments; false: no monitor
         on_collapse: stop
         formats: {code: '```', boxed: 'boxed'}  # expressions; true: code or text; or a function
       head: divreg                         # statistics that TRL's own head does not have
+      spl: {alpha: 0.2}                    # DPO: the coefficient of the entropy, beside TRL's beta
 """
 
 import dataclasses
@@ -48,13 +50,15 @@ class Settings:
     ``interventions`` is None where the preset should run; ``monitor`` holds the keyword arguments
     of ``CollapseMonitor``, False where none is wanted, and None where nothing was said: then a run
     with interventions is watched, and one without trains exactly as TRL does. ``head`` is the loss
-    head: TRL's own, or divreg's with its further statistics.
+    head: TRL's own, or divreg's with its further statistics. ``spl`` is as it was
+    written, for the trainer of preference pairs.
     """
 
     interventions: list[Intervention] | None = None
     signals: dict[str, Any] = dataclasses.field(default_factory=dict)
     monitor: dict[str, Any] | Literal[False] | None = None
     head: Literal["trl", "divreg"] = "trl"
+    spl: Any = None
 
 
 def load(source: Mapping[str, Any] | str | os.PathLike[str] | None) -> Settings:
@@ -70,7 +74,7 @@ def load(source: Mapping[str, Any] | str | os.PathLike[str] | None) -> Settings:
     block = source if isinstance(source, Mapping) else _read_block(Path(source))
     from divreg.monitor.block import monitor
 
-    keys = ("interventions", "signals", "monitor", "head")
+    keys = ("interventions", "signals", "monitor", "head", "spl")
     for key in block:
         if key not in keys:
             raise ValueError(unknown("the `divreg:` block", "key", key, keys))
@@ -80,6 +84,7 @@ def load(source: Mapping[str, Any] | str | os.PathLike[str] | None) -> Settings:
         signals=signals(block.get("signals") or {}),
         monitor=monitor(block.get("monitor")),
         head=_head(block.get("head", "trl")),
+        spl=block.get("spl"),
     )
 
 
@@ -114,12 +119,14 @@ def signals(block: Mapping[str, Any]) -> dict[str, Any]:
     from divreg.signals import SIGNALS
 
     readers = {"correct": _correct, "answer": _answer, "old_logprob": _old_logprob}
-    known = sorted({*SIGNALS, *readers, "embedding"})
+    known = sorted({*SIGNALS, *readers, "embedding", "pair_weight"})
     ready = {}
     for name, value in block.items():
         if name not in known:
             raise ValueError(unknown("signals", "signal", name, known))
-        if name != "embedding":
+        if name == "pair_weight":  # the trainer of pairs looks at it
+            ready[name] = value
+        elif name != "embedding":
             reader = readers.get(name) or functools.partial(_derived, name)
             ready[name] = reader(value)
     if "embedding" in block:  # it may embed answers
@@ -439,9 +446,5 @@ def _head(value: Any) -> Literal["trl", "divreg"]:
 
 
 def _kind(value: Any) -> str:
-    return {
-        type(None): "nothing",
-        dict: "a mapping",
-        list: "a list",
-        str: f"the word {value!r}",
-    }.get(type(value), repr(value))
+    kinds = {type(None): "nothing", dict: "a mapping", list: "a list", str: f"the word {value!r}"}
+    return kinds.get(type(value), repr(value))

@@ -39,7 +39,7 @@ BASE: dict[str, str] = {
     "embedding": "float (*p, g, d), any unit; needs a configured encoder",
     "logprob": "float (*p, g, t), nats; of the sampling policy, of the current one in the loss",
     "old_logprob": "float (b, t), nats; of the sampling policy, in the loss",
-    "ref_logprob": "float (*p, g, t), nats; of the reference model, not before advantages; GRPO",
+    "ref_logprob": "float (*p, g, t), nats; of the reference, not before advantages; GRPO, DPO",
     "entropy": "float (*p, g, t), nats; of the next-token distribution, as `logprob`",
     "varentropy": "float (*p, g, t), squared nats; variance of log p under p; `head: divreg`",
     "log_sum_p2": "float (*p, g, t); log of the sum of p^2, the collision mass; `head: divreg`",
@@ -55,6 +55,10 @@ BASE: dict[str, str] = {
     "tempered": "function T -> log-probability and entropy (b, t) at temperature T, nats; SFT",
     "top": "function k -> probability and entropy (b, t) of the k likeliest tokens, nats; SFT",
     "over_logits": "function f, *columns -> (b, t): f(logits (n, v), *n of each column) -> n; SFT",
+    "pair": "int (b,); which preference pair a row belongs to; DPO",
+    "chosen": "bool (b,); whether a row is the chosen answer of its pair; DPO",
+    "pair_weight": "float (b,), >= 0; what its pair should count, from a column of the data; DPO",
+    "pair_share": "float (b,); what its pair counts in the loss; DPO",
     "step": "int; the optimizer step",
     "boost": "float; factor on scheduled strengths, 1 until the monitor intervenes",
 }
@@ -80,3 +84,6 @@ SIGNALS: dict[str, Callable[..., Any]] = {
 # What compares the completions of a group: computed while groups are whole, and sent along with
 # each completion to the stages where rows are shuffled.
 COMPARED = ("partition", "distinct", "ngram_similarity", "similarity", "log_z")
+
+# What preference pairs alone have: a loss that reads one of them is for DPO.
+PAIRED = ("pair", "chosen", "pair_weight", "pair_share")

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from divreg.compose import Intervention
 from divreg.rollouts import told
-from divreg.signals import COMPARED
+from divreg.signals import COMPARED, PAIRED
 from divreg.trainers._choice import Choice, suggest
 from divreg.trainers._head import EXTRAS
 from divreg.trainers._rows import ROW_SIGNALS
@@ -218,6 +218,8 @@ class Plan(Choice):
             )
         if name in ROLLOUT_SIGNALS:
             return None
+        if name in PAIRED:
+            return "which only preference pairs have. Use DiverseDPOTrainer."
         if name in SFT_SIGNALS:
             return "which only fine-tuning on texts has. Use DiverseSFTTrainer."
         known = sorted({*ROLLOUT_SIGNALS, *ROW_SIGNALS, *self.pipeline.recipes})

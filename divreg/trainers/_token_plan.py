@@ -3,6 +3,7 @@
 from typing import Any
 
 from divreg.compose import Intervention
+from divreg.signals import PAIRED
 from divreg.trainers._choice import Choice, suggest
 from divreg.trainers._head import EXTRAS
 from divreg.trainers._logits import FUNCTIONS
@@ -173,6 +174,8 @@ class TokenPlan(Choice):
             )
         if name in TOKEN_SIGNALS or name in self.pipeline.recipes:
             return None
+        if name in PAIRED:
+            return "which only preference pairs have. Use DiverseDPOTrainer."
         if name in ROLLOUT_SIGNALS or name == "advantages":
             return "which comes from rollouts. Use DiverseGRPOTrainer."
         known = sorted({*TOKEN_SIGNALS, *self.pipeline.recipes})
