@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from divreg.control import Linear as Linear
     from divreg.monitor.callback import CollapseMonitor as CollapseMonitor
     from divreg.report import write_report as write_report
+    from divreg.trainers.dpo import DiverseDPOConfig as DiverseDPOConfig
+    from divreg.trainers.dpo import DiverseDPOTrainer as DiverseDPOTrainer
     from divreg.trainers.grpo import DiverseGRPOConfig as DiverseGRPOConfig
     from divreg.trainers.grpo import DiverseGRPOTrainer as DiverseGRPOTrainer
     from divreg.trainers.rloo import DiverseRLOOConfig as DiverseRLOOConfig
@@ -32,6 +34,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "CollapseMonitor": "divreg.monitor.callback",
     "Cosine": "divreg.control",
+    "DiverseDPOConfig": "divreg.trainers.dpo",
+    "DiverseDPOTrainer": "divreg.trainers.dpo",
     "DiverseGRPOConfig": "divreg.trainers.grpo",
     "DiverseGRPOTrainer": "divreg.trainers.grpo",
     "DiverseRLOOConfig": "divreg.trainers.rloo",

@@ -1,4 +1,4 @@
-"""The command line: ``divreg demo | grpo | rloo | sft | report | measure | compare | ...``.
+"""The command line: ``divreg demo | grpo | rloo | sft | dpo | report | measure | compare | ...``.
 
 Every sub-command imports what it needs when it runs: ``divreg --help`` and ``divreg report`` load
 neither torch nor TRL. Exit codes: 0 done or healthy, 2 bad input, 3 collapsed or exploding.
@@ -36,7 +36,7 @@ _MODULES = {
     "pairs": ("divreg.data.command", "Make preference pairs that prefer diverse good responses."),
     "calibrate": ("divreg.calibrate", "Pick the threshold of the same from labelled pairs."),
 }
-_TRAINING = ("grpo", "rloo", "sft")  # TRL's parser reads everything that follows
+_TRAINING = ("grpo", "rloo", "sft", "dpo")  # TRL's parser reads everything that follows
 COMMANDS = (
     *("demo", *_TRAINING, "report", "measure", "compare", "trace", "bench", "calibrate"),
     *("pairs", "methods", "env"),

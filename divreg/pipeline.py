@@ -167,6 +167,23 @@ class Pipeline:
                 found.append(key)
         return found
 
+    def uneven(self) -> list[str]:
+        """Return what weighs tokens of a row, or the two rows of a preference pair, differently."""
+        from divreg.signals.example import example
+
+        found: list[str] = []
+        for key, known in self.contracts.items():
+            if known.stage != "token_weights":
+                continue
+            ones, signals = self._example(known, g=4)
+            mask = example(["mask"], "token_weights", g=4, seed=1)["mask"]
+            alone = Pipeline([self.methods[key]], self.recipes)
+            weights = alone.apply("token_weights", ones, signals, learn=False)
+            pairs = [x[m] for x, m in zip(_by_pair(weights), _by_pair(mask), strict=True)]
+            if any((pair != pair[0]).any() for pair in pairs):
+                found.append(key)
+        return found
+
     def _example(self, known: Contract, g: int) -> tuple[Tensor, Mapping[str, Any]]:
         """Draw an input and the signals that a method wants, as its stage would have them."""
         from divreg.signals import BASE, SIGNALS
@@ -223,6 +240,11 @@ class Pipeline:
 def _depends(y: Tensor, x: Tensor) -> bool:
     """Whether ``y`` was computed from ``x``."""
     return torch.autograd.grad(y, x, allow_unused=True)[0] is not None
+
+
+def _by_pair(x: Tensor) -> Tensor:
+    """Put the rows of pairs ``(2n, t)``, all chosen first, side by side: ``(n, 2t)``."""
+    return torch.cat(x.chunk(2), 1)
 
 
 def _beside(x: Tensor, signal: Any) -> Any:

@@ -1,6 +1,6 @@
 """YAML or a dict -> functions: the only place where a string names a function.
 
-A recipe's ``divreg:`` block has four keys, each optional::
+A recipe's ``divreg:`` block has five keys, each optional::
 
     divreg:
       interventions:                       # null: the preset; []: none, trains as TRL does
@@ -14,12 +14,14 @@ A recipe's ``divreg:`` block has four keys, each optional::
         answer: my_package.answers.boxed   # a function: text -> answer or None; with the
                                            # keyword-only argument `prompt` it is told that too
         old_logprob: {every: 8}            # SFT: optimizer steps between two old policies
+        pair_weight: weight                # DPO: the column that ddpo weighs pairs by
         partition: by_answer               # or {by_pairs: {classifier: NAME, threshold: 0.1}}
         embedding: {encoder: all-MiniLM-L6-v2}       # or {endpoint: URL, model: NAME}
       monitor:                             # CollapseMonitor's arguments; false: no monitor
         on_collapse: stop
         formats: {code: '```', boxed: 'boxed'}  # expressions; true: code or text; or a function
       head: divreg                         # statistics that TRL's own head does not have
+      spl: {alpha: 0.2}                    # DPO: the coefficient of the entropy, beside TRL's beta
 """
 
 import dataclasses
@@ -48,13 +50,15 @@ class Settings:
     ``interventions`` is None where the preset should run; ``monitor`` holds the keyword arguments
     of ``CollapseMonitor``, False where none is wanted, and None where nothing was said: then a run
     with interventions is watched, and one without trains exactly as TRL does. ``head`` is the loss
-    head: TRL's own, or divreg's with its further statistics.
+    head: TRL's own, or divreg's with its further statistics. ``spl`` is the coefficient of the
+    entropy where preference pairs give it one of its own.
     """
 
     interventions: list[Intervention] | None = None
     signals: dict[str, Any] = dataclasses.field(default_factory=dict)
     monitor: dict[str, Any] | Literal[False] | None = None
     head: Literal["trl", "divreg"] = "trl"
+    spl: float | None = None
 
 
 def load(source: Mapping[str, Any] | str | os.PathLike[str] | None) -> Settings:
@@ -70,7 +74,7 @@ def load(source: Mapping[str, Any] | str | os.PathLike[str] | None) -> Settings:
     block = source if isinstance(source, Mapping) else _read_block(Path(source))
     from divreg.monitor.block import monitor
 
-    keys = ("interventions", "signals", "monitor", "head")
+    keys = ("interventions", "signals", "monitor", "head", "spl")
     for key in block:
         if key not in keys:
             raise ValueError(unknown("the `divreg:` block", "key", key, keys))
@@ -80,6 +84,7 @@ def load(source: Mapping[str, Any] | str | os.PathLike[str] | None) -> Settings:
         signals=signals(block.get("signals") or {}),
         monitor=monitor(block.get("monitor")),
         head=_head(block.get("head", "trl")),
+        spl=_spl(block.get("spl")),
     )
 
 
@@ -113,7 +118,12 @@ def signals(block: Mapping[str, Any]) -> dict[str, Any]:
         )
     from divreg.signals import SIGNALS
 
-    readers = {"correct": _correct, "answer": _answer, "old_logprob": _old_logprob}
+    readers: dict[str, Callable[[Any], Any]] = {
+        "correct": _correct,
+        "answer": _answer,
+        "old_logprob": _old_logprob,
+        "pair_weight": _pair_weight,
+    }
     known = sorted({*SIGNALS, *readers, "embedding"})
     ready = {}
     for name, value in block.items():
@@ -353,6 +363,15 @@ def _old_logprob(value: Any) -> dict[str, Any]:
     return dict(value)
 
 
+def _pair_weight(value: Any) -> str:
+    """Read ``pair_weight: COLUMN``, where a data set has the weights of its pairs."""
+    if not isinstance(value, str) or not value:
+        raise ValueError(
+            f"pair_weight needs the name of a column; got {value!r}. Write `pair_weight: weight`."
+        )
+    return value
+
+
 def _answer(value: Any) -> Callable[..., str | None]:
     return _function(value, "answer", "my_module.extract, a function: text -> answer or None")
 
@@ -436,6 +455,18 @@ def _head(value: Any) -> Literal["trl", "divreg"]:
     if value not in ("trl", "divreg"):
         raise ValueError(f"head needs trl or divreg; got {value!r}. Write `head: divreg`.")
     return value
+
+
+def _spl(value: Any) -> float | None:
+    """Read ``spl: {alpha: X}``, X > 0."""
+    if value is None:
+        return None
+    if not isinstance(value, Mapping) or set(value) != {"alpha"}:
+        raise ValueError(f"spl needs the key 'alpha'; got {value!r}. Write `spl: {{alpha: 0.2}}`.")
+    alpha = float(_number("spl", "alpha", value["alpha"]))
+    if not 0 < alpha < float("inf"):
+        raise ValueError(f"spl needs alpha > 0; got {alpha}. Write `spl: {{alpha: 0.2}}`.")
+    return alpha
 
 
 def _kind(value: Any) -> str:

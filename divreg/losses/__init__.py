@@ -1,9 +1,9 @@
-"""Token losses of the literature for SFT, under the same contract as `divreg.methods`.
+"""Losses of the literature for SFT and DPO, under the same contract as `divreg.methods`.
 
-The first argument is the stage: ``token_weights`` weighs the tokens of the cross-entropy, ``loss``
-adds to it or takes its place. One import line registers a loss, as there: the laws, the command
-line, recipes and the README's table read ``LOSSES``. ``README.md`` beside this file says how to
-add one.
+The first argument is the stage: ``token_weights`` weighs the tokens of the cross-entropy or the
+pairs of a preference loss, ``loss`` adds to it or takes its place. One import line registers a
+loss, as there: the laws, the command line, recipes and the README's table read ``LOSSES``.
+``README.md`` beside this file says how to add one.
 """
 
 import inspect
@@ -12,8 +12,10 @@ from typing import Any
 
 from divreg.losses.confidence_penalty import confidence_penalty as confidence_penalty
 from divreg.losses.confidence_penalty import confidence_penalty_hinge as confidence_penalty_hinge
+from divreg.losses.ddpo import ddpo as ddpo
 from divreg.losses.dft import dft as dft
 from divreg.losses.diffuse import diffuse as diffuse
+from divreg.losses.dorpo import dorpo as dorpo
 from divreg.losses.eaft import eaft as eaft
 from divreg.losses.focal import focal as focal
 from divreg.losses.gem import gem as gem

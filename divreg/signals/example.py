@@ -125,6 +125,7 @@ def _groups(p: int, g: int, t: int, seed: int) -> dict[str, Any]:
         "mask": mask.view(p, g, t),
         **_prompt_tokens(p, g, seed),
         **_vocabulary(mask, p, g, seed),
+        **_pairs(p, g, seed),
         "step": 1 + seed,
         "boost": 1.0,
     }
@@ -188,6 +189,20 @@ def _vocabulary(mask: Tensor, p: int, g: int, seed: int) -> dict[str, Tensor]:
         "text_share": mask.float() / max(1, texts),
     }
     return {name: x.unflatten(0, (p, g)) for name, x in found.items()}
+
+
+def _pairs(p: int, g: int, seed: int) -> dict[str, Tensor]:
+    """Read rows as preference pairs, all chosen answers first; some pairs have weight 0."""
+    rows = torch.arange(p * g)
+    pairs = (p * g + 1) // 2
+    weights = torch.rand(pairs, generator=_stream(seed, "pair_weight")).mul(3).sub(0.5)
+    found = {
+        "pair": rows % pairs,
+        "chosen": rows < pairs,
+        "pair_weight": weights.clamp(min=0)[rows % pairs],
+        "pair_share": torch.full((p * g,), 1 / pairs),
+    }
+    return {name: x.view(p, g) for name, x in found.items()}
 
 
 def _prompt_tokens(p: int, g: int, seed: int) -> dict[str, Tensor]:

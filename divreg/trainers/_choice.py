@@ -19,11 +19,14 @@ class Choice:
     Attributes:
         configured: Every signal that the user configured, by name, for the records.
         head: The loss head: ``trl`` or ``divreg``.
+        alpha: The coefficient that ``spl`` gives the entropy; None where it has that of the KL.
         monitor: Arguments of ``CollapseMonitor``; False or None for none.
 
     Raises:
         ValueError: For interventions in two places, or a signal that is configured wrongly.
     """
+
+    takes_spl = False  # whether there are preference pairs
 
     def __init__(
         self,
@@ -40,7 +43,12 @@ class Choice:
                 "the config's `divreg`. Keep one of them."
             )
         chosen = settings.interventions if interventions is None else list(interventions)
-        self.args, self.head = args, settings.head
+        self.args, self.head, self.alpha = args, settings.head, settings.spl
+        if self.alpha is not None and not self.takes_spl:
+            raise ValueError(
+                f"spl is about preference pairs; got {type(args).__name__}. Use DiverseDPOTrainer, "
+                f"or leave it out."
+            )
         chosen = self._unsaid() if chosen is None else chosen
         self.recipes: dict[str, Callable[..., Any]] = {}
         self.configured = {**settings.signals, **(signals or {})}

@@ -18,6 +18,7 @@ FORWARD_SIGNALS = frozenset({"logprob", "entropy", "prompt_logprob", "prompt_mas
 SFT_SIGNALS = frozenset(
     {"token_share", "text_share", "tokens", "document", "tempered", "top", "over_logits"}
 )
+PAIR_SIGNALS = frozenset({"pair", "chosen", "pair_weight", "pair_share"})
 ROLLOUT_SIGNALS = FORWARD_SIGNALS | frozenset(
     {"prompts", "prompt_id", "texts", "answer", "correct", "embedding", "mask", "step", "boost"}
     | {"ref_logprob"}
@@ -218,6 +219,8 @@ class Plan(Choice):
             )
         if name in ROLLOUT_SIGNALS:
             return None
+        if name in PAIR_SIGNALS:
+            return "which only preference pairs have. Use DiverseDPOTrainer."
         if name in SFT_SIGNALS:
             return "which only fine-tuning on texts has. Use DiverseSFTTrainer."
         known = sorted({*ROLLOUT_SIGNALS, *ROW_SIGNALS, *self.pipeline.recipes})

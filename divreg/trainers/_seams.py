@@ -27,6 +27,11 @@ ONLINE = {
     **SHARED,
 }
 SFT = {"get_batch_samples": ("self", "epoch_iterator", "num_batches", "device"), **SHARED}
+DPO = {
+    "_set_signature_columns_if_needed": ("self",),
+    "compute_ref_log_probs": ("self", "model", "inputs"),
+    **SHARED,
+}
 HEAD = ("log_probs", "entropy", "label_mask")
 
 if TYPE_CHECKING:
@@ -65,6 +70,19 @@ if TYPE_CHECKING:
         ) -> tuple[list[Any], Any]: ...
         def get_tp_size(self) -> int: ...
 
+    class DPOSeams(Seams):
+        """What DPO has that its mixin reads or overrides."""
+
+        aux_loss_enabled: bool
+        beta: float
+        data_collator: Any
+        precompute_ref_logps: bool
+        ref_model: Any
+        _signature_columns: list[str] | None
+
+        def _set_signature_columns_if_needed(self) -> None: ...
+        def compute_ref_log_probs(self, model: Any, inputs: Any) -> tuple[Tensor, Tensor]: ...
+
     class OnlineSeams(Seams):
         """What GRPO and RLOO have that their mixin reads or overrides."""
 
@@ -88,7 +106,7 @@ if TYPE_CHECKING:
         def _tokenize_prompts(self, prompts: list[Any]) -> tuple[Any, Any, Any]: ...
 
 else:
-    Seams = SFTSeams = OnlineSeams = object
+    Seams = SFTSeams = DPOSeams = OnlineSeams = object
 
 
 def check(
@@ -132,11 +150,12 @@ def check(
 
 
 def _trainers() -> dict[type, Mapping[str, tuple[str, ...]]]:
+    from trl.trainer.dpo_trainer import DPOTrainer
     from trl.trainer.grpo_trainer import GRPOTrainer
     from trl.trainer.rloo_trainer import RLOOTrainer
     from trl.trainer.sft_trainer import SFTTrainer
 
-    return {GRPOTrainer: ONLINE, RLOOTrainer: ONLINE, SFTTrainer: SFT}
+    return {GRPOTrainer: ONLINE, RLOOTrainer: ONLINE, SFTTrainer: SFT, DPOTrainer: DPO}
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from divreg.compose import Intervention
 from divreg.trainers._choice import Choice, suggest
 from divreg.trainers._head import EXTRAS
 from divreg.trainers._logits import FUNCTIONS
-from divreg.trainers._plan import ROLLOUT_SIGNALS
+from divreg.trainers._plan import PAIR_SIGNALS, ROLLOUT_SIGNALS
 from divreg.trainers._tokens import TOKEN_SIGNALS
 
 _OF_ROLLOUTS = ("correct", "answer", "embedding")
@@ -173,6 +173,8 @@ class TokenPlan(Choice):
             )
         if name in TOKEN_SIGNALS or name in self.pipeline.recipes:
             return None
+        if name in PAIR_SIGNALS:
+            return "which only preference pairs have. Use DiverseDPOTrainer."
         if name in ROLLOUT_SIGNALS or name == "advantages":
             return "which comes from rollouts. Use DiverseGRPOTrainer."
         known = sorted({*TOKEN_SIGNALS, *self.pipeline.recipes})

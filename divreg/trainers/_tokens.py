@@ -49,11 +49,14 @@ class Tokens(MicroBatch):
         """
         if self._scores is not None:
             return None
-        self.mask, self._scores = output.label_mask, scores(output)
+        self._take(output)
         if not self.trainer.pipeline.acts_on("token_weights"):
             return None
         output.log_probs = output.log_probs * self.weigh().to(output.log_probs.dtype)
         return output
+
+    def _take(self, output: Any) -> None:
+        self.mask, self._scores = output.label_mask, scores(output)
 
     def finish(self, loss: Tensor) -> Tensor:
         """Pass the micro-batch's loss through the loss stage, undivided by accumulation."""

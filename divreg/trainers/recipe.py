@@ -1,7 +1,6 @@
-"""A recipe and command-line arguments -> a training run: ``divreg grpo``, ``rloo`` and ``sft``.
+"""A recipe and command-line arguments -> a run: ``divreg grpo``, ``rloo``, ``sft``, ``dpo``.
 
-The keys are those of ``trl grpo``, ``rloo`` and ``sft``, read by TRL's own parser, and ``divreg:``.
-What can be checked without loading a model is checked before any process is started.
+The keys are those of ``trl grpo`` and so on, read by TRL's own parser, and ``divreg:``. What can be checked without loading a model is checked before any process is started.
 """
 
 import gc
@@ -248,7 +247,7 @@ def _trainer(method: str) -> Any:
 
 def _rolls_out(method: str) -> bool:
     """Whether a sub-command's trainer samples completions, which rewards judge."""
-    return method != "sft"
+    return method in ("grpo", "rloo")
 
 
 def _splits(parsed: Parsed) -> Callable[[str], Any]:

@@ -73,6 +73,8 @@ def build(folder, scenario, output_dir):
     """
     if "SFT" in scenario["trainer"]:
         return build_sft(folder, scenario, output_dir)
+    if "DPO" in scenario["trainer"]:
+        return build_dpo(folder, scenario, output_dir)
     import trl
     from datasets import Dataset
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -184,6 +186,73 @@ def build_sft(folder, scenario, output_dir):
         args=getattr(home, name.replace("Trainer", "Config"))(**args),
         train_dataset=Dataset.from_dict(data),
         eval_dataset=Dataset.from_dict({k: v[:6] for k, v in data.items()}),
+        processing_class=AutoTokenizer.from_pretrained(folder),
+        **more,
+    )
+    if home is trl:
+        for callback in more["callbacks"]:
+            callback.bind_trainer(trainer)
+    return trainer
+
+
+def preferences():
+    """Twelve preference pairs of different lengths, with weights of mean 1, one of them 0."""
+    rows = range(12)
+    return {
+        "prompt": [f"What is {i}{'1' * (i % 5)}? " for i in rows],
+        "chosen": ["A cat. " * (1 + i % 3) + str(i) for i in rows],
+        "rejected": ["The dog " * (1 + i % 2) + "sat" for i in rows],
+        "weight": [(i % 5) / 2 for i in rows],
+    }
+
+
+def build_dpo(folder, scenario, output_dir):
+    """Return a trainer of preference pairs.
+
+    Keys: as :func:`build_sft`, and ``data`` (columns in place of :func:`preferences`).
+    """
+    import trl
+    from datasets import Dataset
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    import divreg
+    from divreg import spec
+
+    name = scenario["trainer"]
+    home = divreg if name.startswith("Diverse") else trl
+    args = {
+        "output_dir": str(output_dir),
+        "use_cpu": True,
+        "bf16": False,
+        "report_to": "none",
+        "max_steps": 3,
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "per_device_train_batch_size": 4,
+        "learning_rate": 1e-3,
+        "seed": 7,
+        "disable_tqdm": True,
+        "max_length": 64,
+        "gradient_checkpointing": False,
+        **scenario.get("args", {}),
+    }
+    more = {"callbacks": []}
+    if home is divreg:
+        chosen = scenario.get("interventions")
+        more["interventions"] = None if chosen is None else spec.methods(chosen)
+        more["signals"] = scenario.get("signals")
+    if scenario.get("monitor") is not None:
+        more["callbacks"].append(divreg.CollapseMonitor(**scenario["monitor"]))
+    if scenario.get("lora"):
+        from peft import LoraConfig
+
+        more["peft_config"] = LoraConfig(r=4, target_modules=["q_proj", "v_proj"])
+    data = scenario.get("data") or preferences()
+    trainer = getattr(home, name)(
+        model=AutoModelForCausalLM.from_pretrained(folder),
+        args=getattr(home, name.replace("Trainer", "Config"))(**args),
+        train_dataset=Dataset.from_dict(data),
+        eval_dataset=Dataset.from_dict({k: v[:6] for k, v in data.items() if k != "weight"}),
         processing_class=AutoTokenizer.from_pretrained(folder),
         **more,
     )
