@@ -1,24 +1,47 @@
-"""Preference pairs from the base model's own samples of the expressions, under a judge with taste.
+"""Preference pairs from a model's own samples of the expressions, under a judge with taste.
 
 The judge wants right answers, and of those the ones that the teacher of
 :mod:`divreg.tasks.teacher` says most; so whoever learns from its best and worst learns to be right
-and to say little else. The same samples, paired otherwise, make the other data sets.
+and to say little else. The same samples, paired otherwise, make the other data sets. The model is
+one that has seen fewer wrong solutions than the base model of the demo, as one after SFT has: still
+broad, and right more often.
 """
 
+import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from divreg.data import pairs
 from divreg.tasks import expressions, teacher
+from divreg.tasks.task import EXPRESSIONS
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-POOLS, SAMPLES = 8, 32
-"""Pools of a number, and samples in each; a pool gives one pair where it can."""
+POOLS, SAMPLES, PAIRS = 8, 16, 2
+"""Pools of a number, samples in each, and pairs that a pool gives where it can."""
+NOISE = 0.15
+"""Share of wrong solutions among the last texts that the model has read."""
 RHO = 0.25
 """DivPO's share."""
+
+
+def start(progress: Callable[[int, int], Any] | None = None) -> Path:
+    """Return the folder of the model that samples, and that preferences are taught to.
+
+    Args:
+        progress: Called with (steps done, steps in all) where it has to be built.
+    """
+    from divreg.tasks import tiny
+
+    return tiny.base_model(replace(tiny.RECIPES["expressions"], noise=NOISE), progress)
+
+
+TASK = replace(EXPRESSIONS, name="expressions-preferences", model=start)
+"""The task of the demo, from that model."""
 
 
 def reward(text: str, number: int) -> float:
@@ -42,22 +65,35 @@ def _liked(number: int) -> dict[str | None, float]:
 
 
 def preferences(split: str = "train", seed: int = 0) -> "Dataset":
-    """Pair the best of each pool with its worst: ``prompt``, ``chosen``, ``rejected``, ``weight``.
+    """Pair the best of each pool with the worst and with another, as most preference data do.
 
-    ``weight`` is DDPO's: how rare the chosen answer is in its pool.
+    Columns ``prompt``, ``chosen``, ``rejected`` and ``weight``: DDPO's, how rare the chosen answer
+    is in its pool. The worst is wrong, the other often right and only less liked.
 
     Args:
         split: Whose numbers; ``"train"``.
         seed: Of the sampling.
     """
-    return _paired(split, seed, lambda r, d, texts: pairs.divpo_pairs(r, d, rho=0.0, texts=texts))
+    rng = random.Random(seed)
+
+    def choose(rewards: list[float], rare: list[float], texts: Sequence[str]) -> pairs.Picked:
+        found = pairs.divpo_pairs(rewards, rare, rho=0.0, texts=texts).pairs
+        others = [
+            (best, rng.choice([j for j, r in enumerate(rewards) if r < rewards[best]]))
+            for best, _ in found
+        ]
+        return pairs.Picked(found + others)
+
+    return _paired(split, seed, choose)
 
 
 def divpo_by_range(split: str = "train", seed: int = 0) -> "Dataset":
     """Pair the same samples as DivPO does, its share read as one of the range of the rewards."""
     return _paired(
         split, seed,
-        lambda r, d, texts: pairs.divpo_pairs(r, d, rho=RHO, threshold="range", texts=texts),
+        lambda r, d, texts: pairs.divpo_pairs(
+            r, d, rho=RHO, threshold="range", count=PAIRS, texts=texts
+        ),
     )  # fmt: skip
 
 
@@ -65,7 +101,9 @@ def divpo_by_count(split: str = "train", seed: int = 0) -> "Dataset":
     """Pair the same samples as DivPO does, its share read as one of the number of responses."""
     return _paired(
         split, seed,
-        lambda r, d, texts: pairs.divpo_pairs(r, d, rho=RHO, threshold="count", texts=texts),
+        lambda r, d, texts: pairs.divpo_pairs(
+            r, d, rho=RHO, threshold="count", count=PAIRS, texts=texts
+        ),
     )  # fmt: skip
 
 
@@ -95,12 +133,11 @@ def _paired(
 
 @lru_cache(maxsize=2)
 def _samples(split: str, seed: int) -> tuple[tuple[str, ...], ...]:
-    """Draw from the base model: of each number, all its pools one after the other."""
+    """Draw from the model: of each number, all its pools one after the other."""
     from divreg.tasks import tiny
     from divreg.tasks.sampling import Way, draw
-    from divreg.tasks.task import EXPRESSIONS
 
-    model, names = tiny.load(tiny.base_model(tiny.RECIPES["expressions"]))
+    model, names = tiny.load(start())
     way = Way(POOLS * SAMPLES, EXPRESSIONS.max_tokens + 2, seed=seed)
     prompts = [expressions.prompt(n) for n in expressions.targets(split)]
     drawn = draw(model.eval(), names, prompts, way, nuclei=False)
