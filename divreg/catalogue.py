@@ -20,11 +20,23 @@ class Row(NamedTuple):
 
 
 def rows() -> list[Row]:
-    """Return one row for each method, then each loss of SFT, by stage and name."""
-    from divreg.losses import LOSSES
+    """Return one row for each method, each loss of SFT, each of DPO, by stage and name."""
+    from divreg.losses import LOSSES, OPTIONS
     from divreg.methods import METHODS
+    from divreg.signals import PAIRED
 
-    return _table(METHODS, "") + _table(LOSSES, "SFT, ")
+    pairs = {k: f for k, f in LOSSES.items() if set(PAIRED) & set(contract(f).signals)}
+    texts = {k: f for k, f in LOSSES.items() if k not in pairs}
+    options = [_option(name, f) for name, f in OPTIONS.items()]
+    return _table(METHODS, "") + _table(texts, "SFT, ") + _table(pairs, "DPO, ") + options
+
+
+def _option(name: str, f: Callable[..., Any]) -> Row:
+    """Return the row of a setting, whose first argument is what it changes."""
+    text = inspect.getdoc(f) or ""
+    changed, *hyper = inspect.signature(f).parameters
+    does, source = text.split("\n", 1)[0], section(text, "Source")
+    return Row(name, does, f"DPO, `{name}:`", changed, ", ".join(hyper), source)
 
 
 def _table(functions: Mapping[str, Callable[..., Any]], home: str) -> list[Row]:
@@ -101,7 +113,7 @@ def show_table() -> None:
     console = Console()
     console.print(table)
     console.print("In a recipe:  divreg: {interventions: [{darling: {floor: 0.1}}]}", markup=False)
-    console.print("Losses are for divreg sft.", markup=False)
+    console.print("Losses are for divreg sft and divreg dpo.", markup=False)
 
 
 def _facts(row: Row) -> list[tuple[str, str]]:

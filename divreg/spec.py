@@ -50,15 +50,15 @@ class Settings:
     ``interventions`` is None where the preset should run; ``monitor`` holds the keyword arguments
     of ``CollapseMonitor``, False where none is wanted, and None where nothing was said: then a run
     with interventions is watched, and one without trains exactly as TRL does. ``head`` is the loss
-    head: TRL's own, or divreg's with its further statistics. ``spl`` is the coefficient of the
-    entropy where preference pairs give it one of its own.
+    head: TRL's own, or divreg's with its further statistics. ``spl`` is as it was
+    written, for the trainer of preference pairs.
     """
 
     interventions: list[Intervention] | None = None
     signals: dict[str, Any] = dataclasses.field(default_factory=dict)
     monitor: dict[str, Any] | Literal[False] | None = None
     head: Literal["trl", "divreg"] = "trl"
-    spl: float | None = None
+    spl: Any = None
 
 
 def load(source: Mapping[str, Any] | str | os.PathLike[str] | None) -> Settings:
@@ -84,7 +84,7 @@ def load(source: Mapping[str, Any] | str | os.PathLike[str] | None) -> Settings:
         signals=signals(block.get("signals") or {}),
         monitor=monitor(block.get("monitor")),
         head=_head(block.get("head", "trl")),
-        spl=_spl(block.get("spl")),
+        spl=block.get("spl"),
     )
 
 
@@ -118,18 +118,15 @@ def signals(block: Mapping[str, Any]) -> dict[str, Any]:
         )
     from divreg.signals import SIGNALS
 
-    readers: dict[str, Callable[[Any], Any]] = {
-        "correct": _correct,
-        "answer": _answer,
-        "old_logprob": _old_logprob,
-        "pair_weight": _pair_weight,
-    }
-    known = sorted({*SIGNALS, *readers, "embedding"})
+    readers = {"correct": _correct, "answer": _answer, "old_logprob": _old_logprob}
+    known = sorted({*SIGNALS, *readers, "embedding", "pair_weight"})
     ready = {}
     for name, value in block.items():
         if name not in known:
             raise ValueError(unknown("signals", "signal", name, known))
-        if name != "embedding":
+        if name == "pair_weight":  # the trainer of pairs looks at it
+            ready[name] = value
+        elif name != "embedding":
             reader = readers.get(name) or functools.partial(_derived, name)
             ready[name] = reader(value)
     if "embedding" in block:  # it may embed answers
@@ -363,15 +360,6 @@ def _old_logprob(value: Any) -> dict[str, Any]:
     return dict(value)
 
 
-def _pair_weight(value: Any) -> str:
-    """Read ``pair_weight: COLUMN``, where a data set has the weights of its pairs."""
-    if not isinstance(value, str) or not value:
-        raise ValueError(
-            f"pair_weight needs the name of a column; got {value!r}. Write `pair_weight: weight`."
-        )
-    return value
-
-
 def _answer(value: Any) -> Callable[..., str | None]:
     return _function(value, "answer", "my_module.extract, a function: text -> answer or None")
 
@@ -457,22 +445,6 @@ def _head(value: Any) -> Literal["trl", "divreg"]:
     return value
 
 
-def _spl(value: Any) -> float | None:
-    """Read ``spl: {alpha: X}``, X > 0."""
-    if value is None:
-        return None
-    if not isinstance(value, Mapping) or set(value) != {"alpha"}:
-        raise ValueError(f"spl needs the key 'alpha'; got {value!r}. Write `spl: {{alpha: 0.2}}`.")
-    alpha = float(_number("spl", "alpha", value["alpha"]))
-    if not 0 < alpha < float("inf"):
-        raise ValueError(f"spl needs alpha > 0; got {alpha}. Write `spl: {{alpha: 0.2}}`.")
-    return alpha
-
-
 def _kind(value: Any) -> str:
-    return {
-        type(None): "nothing",
-        dict: "a mapping",
-        list: "a list",
-        str: f"the word {value!r}",
-    }.get(type(value), repr(value))
+    kinds = {type(None): "nothing", dict: "a mapping", list: "a list", str: f"the word {value!r}"}
+    return kinds.get(type(value), repr(value))

@@ -79,6 +79,8 @@ MAY_NOT = {
     "divreg.history": HEAVY | {"divreg.trainers", "divreg.pipeline", "divreg.report"},
     "divreg.plain_trl": HEAVY | {"divreg.trainers", "divreg.pipeline", "divreg.report"},
     "divreg.monitor.detect": HEAVY | {"divreg.trainers", "divreg.records"},
+    "divreg.monitor.indicators": HEAVY | {"divreg.trainers", "divreg.records"},
+    "divreg.monitor.refuse": HEAVY | {"divreg.trainers", "divreg.records"},
     "divreg.monitor.diagnose": HEAVY | {"divreg.trainers", "divreg.records"},
     "divreg.monitor.observe": HEAVY | {"divreg.trainers", "divreg.records"},
 }

@@ -25,7 +25,8 @@ def test_help_lists_the_commands(capsys):
     for words in ([], ["--help"]):
         code, out, _ = divreg(*words, capsys=capsys)
         assert code == 0
-        names = ("demo", "grpo", "rloo", "sft", "report", "calibrate", "pairs", "methods", "env")
+        names = ["demo", "grpo", "rloo", "sft", "dpo", "report", "calibrate", "pairs"]
+        names += ["methods", "env"]
         for command in names:
             assert f"\n    {command}" in out
 
@@ -50,12 +51,12 @@ def test_an_unknown_option_is_bad_input(capsys):
 
 
 def test_methods_shows_every_method(capsys):
-    from divreg.losses import LOSSES
+    from divreg.losses import LOSSES, OPTIONS
     from divreg.methods import METHODS
 
     code, out, _ = divreg("methods", "--markdown", capsys=capsys)
     assert code == 0
-    for name in (*METHODS, *LOSSES):
+    for name in (*METHODS, *LOSSES, *OPTIONS):
         assert f"| `{name}` |" in out
     assert all(line.count("|") == 6 for line in out.strip().splitlines())
     code, out, _ = divreg("methods", capsys=capsys)
@@ -229,14 +230,14 @@ def test_a_local_folder_and_lora_work_as_in_trl(recipe, tmp_path, capsys):
     assert (tmp_path / "run" / "adapter_model.safetensors").is_file()
 
 
-@pytest.mark.parametrize("method", ["grpo", "rloo", "sft"])
+@pytest.mark.parametrize("method", ["grpo", "rloo", "sft", "dpo"])
 def test_training_help_lists_trls_arguments_and_ours(method, capsys):
     code, out, _ = divreg(method, "--help", capsys=capsys)
     assert code == 0
     assert f"usage: divreg {method}" in out
     for name in ("--divreg", "--learning_rate", "--accelerate_config"):
         assert name in out
-    assert ("--reward_funcs" in out) == (method != "sft")
+    assert ("--reward_funcs" in out) == (method in ("grpo", "rloo"))
 
 
 def test_two_processes_train_through_the_launcher(recipe, tmp_path, repo):

@@ -25,9 +25,12 @@ from divreg.losses.psft import psft as psft
 from divreg.losses.sed import sed as sed
 from divreg.losses.sequence_unlikelihood import group_unlikelihood as group_unlikelihood
 from divreg.losses.sequence_unlikelihood import sequence_unlikelihood as sequence_unlikelihood
+from divreg.losses.spl import spl as spl
 from divreg.losses.tofu import tofu as tofu
 from divreg.losses.unlikelihood import unlikelihood as unlikelihood
 
+OPTIONS: dict[str, Callable[..., Any]] = {"spl": spl}
+"""Settings of a trainer, which are no intervention: named in the config by a key of their own."""
 LOSSES: dict[str, Callable[..., Any]] = {
-    name: f for name, f in list(globals().items()) if inspect.isfunction(f)
+    name: f for name, f in list(globals().items()) if inspect.isfunction(f) and name not in OPTIONS
 }

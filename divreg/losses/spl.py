@@ -7,8 +7,10 @@ the entropy has ``alpha`` of its own. That is no loss of its own but a setting o
 from torch import Tensor
 
 
-def reference_for(ref_logprob: Tensor, *, alpha: float, beta: float) -> Tensor:
-    r"""Return the reference that makes a loss of the DPO family, at ``alpha``, the one of SPL.
+def spl(ref_logprob: Tensor, *, alpha: float, beta: float) -> Tensor:
+    r"""Let the policy's entropy have a coefficient of its own, ``alpha``, beside ``beta``.
+
+    Returns the reference with which a loss of the DPO family, at ``alpha``, is the one of SPL.
 
     .. math:: L = -\log \sigma\bigl(\alpha \Delta \log \pi - \beta \Delta \log \pi_{\mathrm{ref}}
         \bigr) = -\log \sigma\Bigl(\alpha \bigl(\Delta \log \pi
@@ -36,7 +38,7 @@ def reference_for(ref_logprob: Tensor, *, alpha: float, beta: float) -> Tensor:
 
     >>> import torch
     >>> policy, reference = torch.tensor([-10.0, -12.0]), torch.tensor([-11.0, -11.5])
-    >>> chosen, rejected = policy - reference_for(reference, alpha=0.2, beta=0.1)
+    >>> chosen, rejected = policy - spl(reference, alpha=0.2, beta=0.1)
     >>> 0.2 * (chosen - rejected)
     tensor(0.3500)
     """

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from divreg import spec
+from divreg.monitor.indicators import Indicators
 from divreg.monitor.memory import Memory
 
 
@@ -33,5 +34,6 @@ def monitor(value: Any) -> dict[str, Any] | Literal[False] | None:
     described = {k: v for k, v in settings.items() if k in ("correct", "answer", "partition")}
     if isinstance(settings.get("formats"), str):
         settings["formats"] = spec.named(settings["formats"], "formats")
+    Indicators.read(settings.get("indicators"))
     Memory(settings.get("formats"))  # refuses what cannot name a format
     return {**settings, **spec.signals(described)}

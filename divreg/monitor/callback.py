@@ -15,8 +15,9 @@ from weakref import WeakSet
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
-from divreg.compose import is_scheduled
+from divreg.monitor import refuse
 from divreg.monitor.detect import Alert, Detector
+from divreg.monitor.indicators import Indicators
 from divreg.monitor.memory import Memory
 from divreg.monitor.observe import Batch, Observation, merged, observe
 from divreg.monitor.reading import Reader
@@ -61,6 +62,9 @@ class CollapseMonitor(TrainerCallback, ExportableState):
         probe_every: Optimizer steps between two samplings.
         probe_samples: Completions per probe prompt.
         probe_tokens: Longest probe completion, in tokens.
+        indicators: ``{"k": 10}`` follows entropy and mass of the k likeliest next tokens, of probe
+            samples and, on a Diverse DPO trainer, of chosen and rejected answers at every logged
+            step, for one product more of hidden states and head there. By default nobody looks.
         reference: Signals of a healthy run as the baseline, instead of this run's first steps.
         thresholds: Fields of `divreg.monitor.detect.Settings` that should differ.
 
@@ -83,6 +87,7 @@ class CollapseMonitor(TrainerCallback, ExportableState):
         probe_every: int = 50,
         probe_samples: int = 8,
         probe_tokens: int = 64,
+        indicators: Mapping[str, Any] | None = None,
         reference: Mapping[str, float] | None = None,
         thresholds: Mapping[str, Any] | None = None,
     ):
@@ -103,6 +108,7 @@ class CollapseMonitor(TrainerCallback, ExportableState):
         self._settings = {"reference": reference, **(thresholds or {})}
         self.detector = Detector(on_probes=probe_prompts is not None, **self._settings)
         self.memory = Memory(formats, self.detector.settings.baseline_steps)
+        self.indicators = Indicators.read(indicators)
         self.trainer: Any = None
         self.recorder: Recorder | None = None
         self.alerts: list[Alert] = []
@@ -136,10 +142,12 @@ class CollapseMonitor(TrainerCallback, ExportableState):
             raise ValueError(
                 f"CollapseMonitor watches rollouts of {name}; got prompts. Remove probe_prompts."
             )
+        if self.rolls_out:
+            self.indicators.refuse(name)
         if self.on_collapse == "intervene":
-            self._check_intervene(name)
+            refuse.intervening(trainer)
         if isinstance(self.reader.correct, Mapping) and self.rolls_out:
-            self._check_reward_name(self.reader.correct)
+            refuse.unknown_reward(trainer, self.reader.correct)
         self.detector.advice = next(
             (a for a in ("grpo", "rloo", "sft", "dpo") if a in name.lower()),
             "grpo" if self.rolls_out else "sft",
@@ -170,6 +178,7 @@ class CollapseMonitor(TrainerCallback, ExportableState):
             "alerts": self._alert_count,
             "binary": self.reader.binary,
             "memory": self.memory.state_dict(),
+            "indicators": self.indicators.state_dict(),
         }
         return {"args": {}, "attributes": {"saved": saved}}
 
@@ -185,6 +194,7 @@ class CollapseMonitor(TrainerCallback, ExportableState):
         self.unseen, self._alert_count = value["unseen"], value["alerts"]
         self.reader.binary = value["binary"]
         self.memory.load_state_dict(value["memory"])
+        self.indicators.load_state_dict(value.get("indicators"))
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
         """Restore what a checkpoint kept, open the records, sample the probes of step 0."""
@@ -199,9 +209,10 @@ class CollapseMonitor(TrainerCallback, ExportableState):
             self._restore(state.stateful_callbacks.get(type(self).__name__), args, resumed)
         # transformers fails to save a checkpoint whose state was read from one without a monitor.
         state.stateful_callbacks.setdefault(type(self).__name__, self.state())
+        noted = {**self._settings, "indicators": self.indicators.settings}
         self.recorder = Recorder(
             args.output_dir,
-            run_facts(self.trainer, self.reader, self._settings, self.memory.describe_formats()),
+            run_facts(self.trainer, self.reader, noted, self.memory.describe_formats()),
             enabled=state.is_world_process_zero,
             resume_step=resumed,
         )
@@ -213,7 +224,9 @@ class CollapseMonitor(TrainerCallback, ExportableState):
         del args
         step = state.global_step
         if not self.rolls_out:
-            found = self._probe(step, record=True) if step % self.probe_every == 0 else []
+            found = self.indicators.step_end(step, self.detector)
+            if step % self.probe_every == 0:
+                found += self._probe(step, record=True)
         else:
             found = self._rollout_step(step, record=control.should_log)
         self._log("monitor/health", self.detector.health)
@@ -304,14 +317,17 @@ class CollapseMonitor(TrainerCallback, ExportableState):
             samples=self.probe_samples,
             max_tokens=self.probe_tokens,
             seed=self.trainer.args.seed,
+            k=self.indicators.k,
         )
-        entropy = said.pop("entropy")
+        entropy, top = said.pop("entropy"), said.pop("top")
         seen = observe(self.reader.judged(Batch(group_size=self.probe_samples, **said)))
         seen.signals["entropy"] = entropy
+        seen.signals.update(top)
         self.memory.study(seen)
         if step:
             self._log_means({**seen.signals, "probe_entropy_nats": entropy})
         found = self.detector.update(step, seen.signals)
+        found += self.indicators.update(step, top, self.detector)
         self._record(step, "probe", seen, completions=record)
         return found
 
@@ -423,28 +439,3 @@ class CollapseMonitor(TrainerCallback, ExportableState):
         path = Path(args.output_dir) / f"checkpoint-{step}"
         if not self.detector.suspicious and path.exists():
             self.detector.last_healthy = str(path)
-
-    def _check_intervene(self, name: str) -> None:
-        pipeline = getattr(self.trainer, "pipeline", None)
-        cure = (
-            "Use DiverseGRPOTrainer with interventions=[divreg.scheduled(divreg.methods.progrpo, "
-            "alpha=lambda step: 0.3)], or on_collapse='stop'."
-        )
-        if pipeline is None:
-            raise ValueError(
-                f"on_collapse='intervene' needs a Diverse trainer whose strengths can be moved; "
-                f"got {name}. {cure}"
-            )
-        if not any(is_scheduled(f) for f in pipeline.methods.values()):
-            raise ValueError(
-                f"on_collapse='intervene' needs a scheduled strength; got "
-                f"{', '.join(pipeline.methods) or 'no intervention'}. {cure}"
-            )
-
-    def _check_reward_name(self, correct: Mapping[str, Any]) -> None:
-        names = list(self.trainer.reward_func_names)
-        if correct.get("reward", names[0]) not in names:
-            raise ValueError(
-                f"CollapseMonitor's correct needs the name of a reward function; got "
-                f"{correct['reward']!r}. Known: {', '.join(names)}."
-            )

@@ -201,6 +201,21 @@ FAMILIES = {
             "correct completions in this format / completions in it",
             "Zhao et al., arXiv:2504.07912",
         ),
+        Quantity(
+            "top_entropy_bits_*",
+            "Entropy of the likeliest tokens,",
+            "bits",
+            "−Σ p log₂ p over the k likeliest next tokens, their p scaled to add up to 1, mean "
+            "over tokens of probe samples, or of the chosen or rejected answers trained on",
+            "Shi et al., arXiv:2410.11677",
+        ),
+        Quantity(
+            "top_mass_frac_*",
+            "Mass of the likeliest tokens,",
+            "share",
+            "Σ p over the k likeliest next tokens, mean over the same tokens",
+            "Shi et al., arXiv:2410.11677",
+        ),
     )
 }
 
@@ -210,6 +225,12 @@ _FROM_LOGS: dict[str, str] = {
     "reward": "reward_mean",
     "kl": "kl",
 }
+# Numbers of the answers that pairs are trained on, also where the run is judged by its probes.
+_OF_ANSWERS = [
+    f"{name}_{side}"
+    for name in ("top_entropy_bits", "top_mass_frac")
+    for side in ("chosen", "rejected")
+]
 
 
 @dataclass
@@ -230,9 +251,12 @@ def series_of(history: History, mode: str | None = None) -> dict[str, Series]:
     mode = mode or history.mode
     found: dict[str, dict[int, float]] = {}
     for row in history.logs:
+        logs = row.get("logs") or {}
         if row.get("mode", "train") == mode:
             for name, key in _FROM_LOGS.items():
-                _note(found, key, row["step"], (row.get("logs") or {}).get(name))
+                _note(found, key, row["step"], logs.get(name))
+        for key in _OF_ANSWERS if row.get("mode", "train") == "train" else ():
+            _note(found, key, row["step"], logs.get(f"diversity/{key}"))
     for row in history.steps:
         if row.get("mode", "train") == mode:
             for key, value in (row.get("signals") or {}).items():

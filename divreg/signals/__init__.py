@@ -86,3 +86,6 @@ SIGNALS: dict[str, Callable[..., Any]] = {
 # What compares the completions of a group: computed while groups are whole, and sent along with
 # each completion to the stages where rows are shuffled.
 COMPARED = ("partition", "distinct", "ngram_similarity", "similarity", "log_z")
+
+# What preference pairs alone have: a loss that reads one of them is for DPO.
+PAIRED = ("pair", "chosen", "pair_weight", "pair_share")

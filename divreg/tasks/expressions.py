@@ -174,6 +174,41 @@ def demonstrations(split: Literal["train", "held_out"] = "train") -> "Dataset":
     return Dataset.from_list(rows)
 
 
+def preferences(split: Literal["train", "held_out"] = "train") -> "Dataset":
+    """Build preference pairs, twelve for each number, with the column ``weight`` of DDPO.
+
+    Chosen are eight right answers, one of them four times and one twice, as people prefer the
+    usual; rejected is the same answer, off by one. The weight is that of
+    `divreg.data.pairs.deviation_weights`: the rarer an answer among the twelve, the more.
+
+    Args:
+        split: ``"train"`` or ``"held_out"``.
+
+    >>> data = preferences("held_out")
+    >>> data["chosen"][3:7], data["rejected"][3]
+    (['1+9', '2+8', '2+8', '3+7'], '1+10')
+    >>> [round(weight, 4) for weight in data["weight"][3:7]]
+    [0.0, 1.0909, 1.0909, 1.6364]
+    """
+    from datasets import Dataset
+
+    from divreg.data.pairs import deviation_scores, deviation_weights
+
+    times = (4, 2, 1, 1, 1, 1, 1, 1)
+    n = sum(times)
+    distances = [1 - (often - 1) / (n - 1) for often in times for _ in range(often)]
+    weights = deviation_weights(deviation_scores(distances)).tolist()
+    rows = []
+    for number in targets(split):
+        right = [(f"{a}+{number - a}", f"{a}+{number - a + 1}") for a in range(1, 5)]
+        right += [(f"{number + a}-{a}", f"{number + a + 1}-{a}") for a in range(1, 5)]
+        pairs = [pair for pair, often in zip(right, times, strict=True) for _ in range(often)]
+        for (chosen, rejected), weight in zip(pairs, weights, strict=True):
+            row = {"prompt": prompt(number), "chosen": chosen, "rejected": rejected}
+            rows.append({**row, "weight": weight})
+    return Dataset.from_list(rows)
+
+
 class _NotAnExpressionError(Exception):
     pass
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from divreg.compose import Intervention
 from divreg.pipeline import Pipeline
+from divreg.signals import PAIRED
 
 
 class Choice:
@@ -26,8 +27,6 @@ class Choice:
         ValueError: For interventions in two places, or a signal that is configured wrongly.
     """
 
-    takes_spl = False  # whether there are preference pairs
-
     def __init__(
         self,
         args: Any,
@@ -43,12 +42,8 @@ class Choice:
                 "the config's `divreg`. Keep one of them."
             )
         chosen = settings.interventions if interventions is None else list(interventions)
-        self.args, self.head, self.alpha = args, settings.head, settings.spl
-        if self.alpha is not None and not self.takes_spl:
-            raise ValueError(
-                f"spl is about preference pairs; got {type(args).__name__}. Use DiverseDPOTrainer, "
-                f"or leave it out."
-            )
+        self.args, self.head = args, settings.head
+        self.alpha = None if settings.spl is None else self._alpha(settings.spl)
         chosen = self._unsaid() if chosen is None else chosen
         self.recipes: dict[str, Callable[..., Any]] = {}
         self.configured = {**settings.signals, **(signals or {})}
@@ -69,6 +64,13 @@ class Choice:
         """Refuse what only the built trainer shows."""
         raise NotImplementedError
 
+    def _alpha(self, spl: Any) -> float:
+        """Return the coefficient that ``spl`` gives the entropy; refused without pairs."""
+        raise ValueError(
+            f"spl is about preference pairs; got {type(self.args).__name__} and spl={spl!r}. "
+            f"Use DiverseDPOTrainer, or leave it out."
+        )
+
     def _unsaid(self) -> list[Intervention]:
         """Return what runs where nobody said what should."""
         return []
@@ -80,6 +82,11 @@ class Choice:
     def _configure(self, signals: dict[str, Any]) -> None:
         """Take in the user's signals: those left are functions of others."""
         for name, recipe in signals.items():
+            if name in PAIRED:
+                raise ValueError(
+                    f"signals[{name!r}] is about preference pairs; got {type(self.args).__name__}. "
+                    f"Use DiverseDPOTrainer, or leave it out."
+                )
             if not callable(recipe):
                 raise ValueError(
                     f"signals[{name!r}] needs a function of signals; got {recipe!r}. "

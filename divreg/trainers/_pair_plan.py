@@ -1,5 +1,6 @@
 """What a run on preference pairs will do, decided and checked before anything is loaded."""
 
+import math
 from typing import Any
 
 from divreg.compose import Intervention
@@ -33,8 +34,6 @@ class PairPlan(Choice):
     Raises:
         ValueError: For a combination that cannot do what it says; the message says what to type.
     """
-
-    takes_spl = True
 
     def __init__(
         self,
@@ -112,6 +111,15 @@ class PairPlan(Choice):
             )
         self._column = column
         super()._configure(signals)
+
+    def _alpha(self, spl: Any) -> float:
+        alpha = spl.get("alpha") if isinstance(spl, dict) and len(spl) == 1 else None
+        if not isinstance(alpha, int | float) or alpha is True or not 0 < alpha < math.inf:
+            raise ValueError(
+                f"spl needs the coefficient of the entropy, alpha > 0; got {spl!r}. "
+                f"Write `spl: {{alpha: 0.2}}`."
+            )
+        return float(alpha)
 
     def _refuse_stages(self) -> None:
         for known in self.pipeline.contracts.values():

@@ -4,19 +4,20 @@ Rows are those of TRL: the chosen answers of all pairs, then the rejected ones i
 """
 
 import functools
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from divreg.losses.spl import reference_for
-from divreg.trainers._plan import PAIR_SIGNALS as OF_PAIRS
+from divreg.losses import spl
+from divreg.signals import PAIRED
 from divreg.trainers._seams import ScaleGradient
 from divreg.trainers._tokens import TOKEN_SIGNALS, Tokens
 
 # Every signal that the loss of preference pairs has.
-SIGNALS = (TOKEN_SIGNALS - {"old_logprob", "text_share"}) | OF_PAIRS | {"ref_logprob"}
+SIGNALS = (TOKEN_SIGNALS - {"old_logprob", "text_share"}) | {*PAIRED, "ref_logprob"}
 _GIVEN = ("ref_chosen_logps", "ref_rejected_logps")  # TRL's keys of what it computed before
 
 
@@ -61,6 +62,25 @@ class Pairs(Tokens):
         """Return nothing: TRL logs the entropy and the log-probabilities of both answers."""
         return {}
 
+    def indicators(self, k: int) -> dict[str, float]:
+        """Return entropy and mass of the k likeliest next tokens of chosen and rejected answers.
+
+        Means over the tokens of all processes: entropy in bits, renormalised.
+        """
+        mass, nats = self.logits.top(k)
+        totals = []
+        for rows in (self._chosen, ~self._chosen):
+            mask = self.mask & rows[:, None]
+            totals += [(nats * mask).sum() / math.log(2), (mass * mask).sum(), mask.sum()]
+        sums = self.trainer.accelerator.reduce(torch.stack(totals).double(), reduction="sum")
+        found: dict[str, float] = {}
+        for name, (bits, total, count) in zip(
+            ("chosen", "rejected"), sums.view(2, 3).tolist(), strict=True
+        ):
+            found[f"top_entropy_bits_{name}"] = bits / max(1, count)
+            found[f"top_mass_frac_{name}"] = total / max(1, count)
+        return found
+
     @functools.cached_property
     def share(self) -> Tensor:
         """What each token counts ``(b, t)`` in the cross-entropy of the chosen answers."""
@@ -88,7 +108,7 @@ class Pairs(Tokens):
         plan = self.trainer._plan
         if plan.alpha is None:
             return logprob
-        return reference_for(logprob, alpha=plan.alpha, beta=self.trainer.args.beta)
+        return spl(logprob, alpha=plan.alpha, beta=self.trainer.args.beta)
 
     def _refuse_within_pairs(self, weights: Tensor) -> None:
         """Refuse weights that an intervention gave to one answer, or to some of its tokens."""

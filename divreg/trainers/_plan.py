@@ -9,7 +9,7 @@ from torch import Tensor
 
 from divreg.compose import Intervention
 from divreg.rollouts import told
-from divreg.signals import COMPARED
+from divreg.signals import COMPARED, PAIRED
 from divreg.trainers._choice import Choice, suggest
 from divreg.trainers._head import EXTRAS
 from divreg.trainers._rows import ROW_SIGNALS
@@ -19,7 +19,6 @@ SFT_SIGNALS = frozenset(
     {"token_share", "text_share", "tokens", "document", "tempered", "top", "over_logits"}
     | {"generated", "continues"}
 )
-PAIR_SIGNALS = frozenset({"pair", "chosen", "pair_weight", "pair_share"})
 ROLLOUT_SIGNALS = FORWARD_SIGNALS | frozenset(
     {"prompts", "prompt_id", "texts", "answer", "correct", "embedding", "mask", "step", "boost"}
     | {"ref_logprob"}
@@ -220,7 +219,7 @@ class Plan(Choice):
             )
         if name in ROLLOUT_SIGNALS:
             return None
-        if name in PAIR_SIGNALS:
+        if name in PAIRED:
             return "which only preference pairs have. Use DiverseDPOTrainer."
         if name in SFT_SIGNALS:
             return "which only fine-tuning on texts has. Use DiverseSFTTrainer."

@@ -52,19 +52,39 @@ class PreferenceMixin(Attached, _seams.DPOSeams):
         theirs = {k: v for k, v in inputs.items() if not k.startswith(CARRIED)}
         return super().compute_ref_log_probs(model, theirs)
 
+    def _indicators(self) -> int | None:
+        """Return how many of the likeliest next tokens a monitor follows; None if not now."""
+        every, step = self.state.logging_steps, self.state.global_step + 1
+        first = self.args.logging_first_step and step == 1
+        if not self.model.training or not (first or (every and step % every == 0)):
+            return None
+        return next((i.k for i in self._followed() if i.k is not None), None)
+
+    def _followed(self) -> list[Any]:
+        return [m.indicators for m in self._monitors if hasattr(m, "indicators")]
+
+    def _indicate(self, found: dict[str, float]) -> None:
+        for name, value in found.items():
+            _seams.log_metric(self, f"diversity/{name}", value)
+        for indicators in self._followed():
+            indicators.keep(found)
+
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        if self._plan.idle:
+        k = self._indicators()
+        if self._plan.idle and k is None:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        rows = Pairs(self, inputs)
-        apart = self.ref_model
+        rows, apart = Pairs(self, inputs), self.ref_model
+        keep = rows.keep if self._plan.reads_logits or k is not None else None
         with (
-            _seams.hidden_tap(self.model, rows.keep if self._plan.reads_logits else None),
+            _seams.hidden_tap(self.model, keep),
             _seams.head_tap(self.model, rows.listen),
             nullcontext() if apart is None else _seams.head_tap(apart, rows.listen),
         ):
             said = super().compute_loss(model, rows.inputs, return_outputs, num_items_in_batch)
         loss = rows.finish(said[0] if return_outputs else said)
+        if k is not None:
+            self._indicate(rows.indicators(k))
         self._log_effects()
         return (loss, said[1]) if return_outputs else loss

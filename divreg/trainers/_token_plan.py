@@ -3,12 +3,13 @@
 from typing import Any
 
 from divreg.compose import Intervention
+from divreg.signals import PAIRED
 from divreg.trainers._choice import Choice, suggest
 from divreg.trainers._continuations import SIGNALS as GENERATED
 from divreg.trainers._continuations import Continuations, configured
 from divreg.trainers._head import EXTRAS
 from divreg.trainers._logits import FUNCTIONS
-from divreg.trainers._plan import PAIR_SIGNALS, ROLLOUT_SIGNALS
+from divreg.trainers._plan import ROLLOUT_SIGNALS
 from divreg.trainers._tokens import TOKEN_SIGNALS
 
 _OF_ROLLOUTS = ("correct", "answer", "embedding")
@@ -208,7 +209,7 @@ class TokenPlan(Choice):
             )
         if name in TOKEN_SIGNALS | GENERATED or name in self.pipeline.recipes:
             return None
-        if name in PAIR_SIGNALS:
+        if name in PAIRED:
             return "which only preference pairs have. Use DiverseDPOTrainer."
         if name in ROLLOUT_SIGNALS or name == "advantages":
             return "which comes from rollouts. Use DiverseGRPOTrainer."

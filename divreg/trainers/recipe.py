@@ -1,6 +1,7 @@
-"""A recipe and command-line arguments -> a run: ``divreg grpo``, ``rloo``, ``sft``, ``dpo``.
+"""A recipe and command-line arguments -> a run: ``divreg grpo``, ``rloo``, ``sft`` and ``dpo``.
 
-The keys are those of ``trl grpo`` and so on, read by TRL's own parser, and ``divreg:``. What can be checked without loading a model is checked before any process is started.
+The keys are those of ``trl grpo`` and so on, read by TRL's own parser, and ``divreg:``. What can be
+checked without loading a model is checked before any process is started.
 """
 
 import gc

@@ -14,8 +14,10 @@ LAUNCHERS = sorted((RECIPES / "accelerate_configs").glob("*.yaml"))
 PLANS = sorted((RECIPES / "benchmarks").glob("*.yaml"))  # read in tests/bench
 SHIPPED = [p for p in sorted(RECIPES.rglob("*.yaml")) if p not in LAUNCHERS + PLANS]
 TINY = [p for p in SHIPPED if p.parent.name == "tiny"]
-OF_THE_DEMO = [p for p in TINY if not p.name.startswith("sft_")]
+OF_THE_DEMO = [p for p in TINY if not p.name.startswith(("sft_", "dpo_"))]
 REAL = [p for p in SHIPPED if p.parent.name != "tiny"]
+OF_PAIRS = [p for p in REAL if "ultrafeedback" in p.parts]
+OF_ROLLOUTS = [p for p in REAL if p not in OF_PAIRS]
 
 
 def ids(path):
@@ -26,7 +28,7 @@ def command(path):
     """The launch line that the recipe's header gives, on one line."""
     comments = [line.lstrip("# ") for line in path.read_text().splitlines() if line[:1] == "#"]
     text = " ".join(comments).replace("\\ ", "")
-    return re.search(r"divreg (grpo|rloo|sft) --config (\S+)([^.]*)", text)
+    return re.search(r"divreg (grpo|rloo|sft|dpo) --config (\S+)([^.]*)", text)
 
 
 def test_there_are_recipes():
@@ -47,12 +49,13 @@ def test_a_recipe_names_its_own_launch_line_and_parses(path):
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=ids)
-def test_a_recipe_differs_from_its_baseline_in_interventions_only(path):
-    prefix = next((p for p in ("rloo_", "sft_") if path.name.startswith(p)), "")
+def test_a_recipe_differs_from_its_baseline_in_what_divreg_does_only(path):
+    prefix = next((p for p in ("rloo_", "sft_", "dpo_") if path.name.startswith(p)), "")
     baseline = yaml.safe_load((path.parent / f"{prefix}none.yaml").read_text())
     ours = yaml.safe_load(path.read_text())
     assert baseline["divreg"].pop("interventions") == []
     ours["divreg"].pop("interventions")
+    ours["divreg"].pop("spl", None)
     for settings in (baseline, ours):
         settings.pop("output_dir")
     assert ours == baseline
@@ -107,7 +110,7 @@ def rows(split):
     return Dataset.from_list([gsm8k.row(r) for r in raw])
 
 
-@pytest.mark.parametrize("path", REAL, ids=ids)
+@pytest.mark.parametrize("path", OF_ROLLOUTS, ids=ids)
 def test_a_real_recipe_builds_and_steps(path, tiny_checkpoint, tmp_path, monkeypatch):
     """The recipe's own pipeline, rewards and prompts; a tiny model, and rows instead of the hub."""
     import divreg.tasks.gsm8k
@@ -119,6 +122,41 @@ def test_a_real_recipe_builds_and_steps(path, tiny_checkpoint, tmp_path, monkeyp
     assert trainer.reward_func_names[0] == "accuracy_reward"
     logged = [row for row in trainer.state.log_history if "reward" in row]
     assert logged[0]["reward"] == 0.0
+
+
+def pairs():
+    """Eight pairs in the shape of trl-lib/ultrafeedback_binarized."""
+    from datasets import Dataset
+
+    def talk(i, text):
+        question = {"role": "user", "content": f"Name {i} animals."}
+        return [question, {"role": "assistant", "content": text}]
+
+    rows = [
+        {
+            "chosen": talk(i, "A cat. " * i),
+            "rejected": talk(i, "No."),
+            "score_chosen": 8.0,
+            "score_rejected": 2.0,
+        }
+        for i in range(1, 9)
+    ]
+    return {"train": Dataset.from_list(rows), "test": Dataset.from_list(rows[:2])}
+
+
+@pytest.mark.parametrize("path", OF_PAIRS, ids=ids)
+def test_a_real_recipe_of_pairs_builds_and_steps(path, tiny_checkpoint, tmp_path, monkeypatch):
+    import datasets
+
+    asked = []
+    monkeypatch.setattr(datasets, "load_dataset", lambda path, **_: asked.append(path) or pairs())
+    words = ("--model_name_or_path", tiny_checkpoint, "--dtype", "float32")
+    sizes = ("--per_device_train_batch_size", "4", "--gradient_accumulation_steps", "1")
+    trainer = train(path, tmp_path, monkeypatch, *words, *sizes)
+    assert asked == ["trl-lib/ultrafeedback_binarized"]
+    logged = [row for row in trainer.state.log_history if "rewards/margins" in row]
+    assert "diversity/top_mass_frac_chosen" in logged[0]
+    assert trainer.beta == (0.15 if path.name == "spl.yaml" else 0.1)
 
 
 def test_gold_and_completion_meet_in_math_verify():

@@ -248,11 +248,14 @@ def build_dpo(folder, scenario, output_dir):
 
         more["peft_config"] = LoraConfig(r=4, target_modules=["q_proj", "v_proj"])
     data = scenario.get("data") or preferences()
+    rows = Dataset.from_dict(data)
+    if args.get("precompute_ref_log_probs"):  # processes share what lies on a disk only
+        rows = _on_disk(rows, Path(output_dir) / "pairs")
     trainer = getattr(home, name)(
         model=AutoModelForCausalLM.from_pretrained(folder),
         args=getattr(home, name.replace("Trainer", "Config"))(**args),
-        train_dataset=Dataset.from_dict(data),
-        eval_dataset=Dataset.from_dict({k: v[:6] for k, v in data.items() if k != "weight"}),
+        train_dataset=rows,
+        eval_dataset=rows.select(range(6)).remove_columns([k for k in data if k == "weight"]),
         processing_class=AutoTokenizer.from_pretrained(folder),
         **more,
     )
@@ -260,6 +263,17 @@ def build_dpo(folder, scenario, output_dir):
         for callback in more["callbacks"]:
             callback.bind_trainer(trainer)
     return trainer
+
+
+def _on_disk(rows, path):
+    """Write a data set once, and let every process read it."""
+    from accelerate import PartialState
+    from datasets import load_from_disk
+
+    with PartialState(cpu=True).main_process_first():
+        if not path.exists():
+            rows.save_to_disk(path)
+    return load_from_disk(path)
 
 
 def _rollout_keeper():

@@ -23,6 +23,7 @@ def test_the_fused_head_says_what_the_tap_reads():
 
 def overrides():
     """Every method of the mixins that TRL or transformers has too."""
+    from trl.trainer.dpo_trainer import DPOTrainer
     from trl.trainer.grpo_trainer import GRPOTrainer
     from trl.trainer.sft_trainer import SFTTrainer
 
@@ -31,6 +32,7 @@ def overrides():
         "_attached.py": SFTTrainer,
         "_mixin.py": GRPOTrainer,
         "_offline.py": SFTTrainer,
+        "_preference.py": DPOTrainer,
     }.items():
         tree = ast.parse((HERE / name).read_text())
         (mixin,) = [n for n in tree.body if isinstance(n, ast.ClassDef)]
@@ -52,7 +54,7 @@ def test_an_override_extends_and_stays_short(function):
 
 
 def test_the_trainers_add_nothing_but_settings():
-    for name in ("grpo.py", "rloo.py", "sft.py"):
+    for name in ("grpo.py", "rloo.py", "sft.py", "dpo.py"):
         tree = ast.parse((HERE / name).read_text())
         for node in tree.body:
             if isinstance(node, ast.ClassDef):
