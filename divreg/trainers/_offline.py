@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from divreg.trainers import _head, _seams
+from divreg.trainers import _continuations, _head, _seams
 from divreg.trainers._attached import Attached
 from divreg.trainers._rows import CARRIED
 from divreg.trainers._token_plan import TokenPlan
@@ -43,9 +43,21 @@ class TokenLossMixin(Attached, _seams.SFTSeams):
             found = self._look_ahead(epoch_iterator, num_batches, device)
         else:
             found = super().get_batch_samples(epoch_iterator, num_batches, device)
+        if self._plan.continuations is not None:
+            found = self._continue(*found, device)
         if self._plan.counts_texts:
             self._count_texts(found[0])
         return found
+
+    def _continue(self, batches: list[Any], count: Any, device: Any) -> tuple[list[Any], Any]:
+        """Let the model write the micro-batches of a step that is set aside for it."""
+        chosen = self._plan.continuations
+        if not batches or not chosen.due(self.args.seed, self.state.global_step):
+            for batch in batches:
+                _continuations.mark(batch)
+            return batches, count
+        written = chosen.write(self, batches)
+        return written, None if count is None else self._get_num_items_in_batch(written, device)
 
     def _count_texts(self, batches: list[Any]) -> None:
         """Send the number of texts of the whole optimizer step along with each micro-batch."""

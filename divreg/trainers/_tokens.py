@@ -67,6 +67,8 @@ class Tokens(MicroBatch):
     def statistics(self) -> dict[str, float]:
         """Return the cross-entropy at temperature 1, and what divreg's head alone knows."""
         assert self._scores is not None
+        if (wrote := self.carried.get("generated")) is not None and bool(wrote.any()):
+            return {}  # the whole step is the model's own text: no cross-entropy of the data
         return {**self._means({"ce_nats": -self._scores["logprob"]}), **super().statistics()}
 
     @property
@@ -133,6 +135,9 @@ class Tokens(MicroBatch):
             "token_share": lambda: give(self.share),
             "text_share": lambda: give(self.text_share),
         }
+        for name in ("generated", "continues"):
+            if name in self.carried:
+                rows[name] = functools.partial(give, self.carried[name].to(self.mask.device))
         for name in ("tempered", "top", "over_logits"):
             f = functools.partial(self._asked, name, give, detach)
             rows[name] = lambda f=f: f
