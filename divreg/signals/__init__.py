@@ -52,6 +52,7 @@ BASE: dict[str, str] = {
     "text_share": "float (b, t); what the text of each token counts, 0 where there is none; SFT",
     "tokens": "int (b, t); the token that each column predicts; SFT",
     "document": "int (b, t); which text of its row a column belongs to, if rows are packed; SFT",
+    "markers": "three ints; ids of the tokens around annotations, from the tokenizer; SFT",
     "tempered": "function T -> log-probability and entropy (b, t) at temperature T, nats; SFT",
     "top": "function k -> probability and entropy (b, t) of the k likeliest tokens, nats; SFT",
     "over_logits": "function f, *columns -> (b, t): f(logits (n, v), *n of each column) -> n; SFT",

@@ -125,6 +125,7 @@ def _groups(p: int, g: int, t: int, seed: int) -> dict[str, Any]:
         "mask": mask.view(p, g, t),
         **_prompt_tokens(p, g, seed),
         **_vocabulary(mask, p, g, seed),
+        "markers": (2, 3, 5),
         "step": 1 + seed,
         "boost": 1.0,
     }

@@ -3,6 +3,7 @@
 from typing import Any
 
 from divreg.compose import Intervention
+from divreg.trainers._by_text import by_text
 from divreg.trainers._choice import Choice, suggest
 from divreg.trainers._head import EXTRAS
 from divreg.trainers._logits import FUNCTIONS
@@ -25,6 +26,8 @@ class TokenPlan(Choice):
         every: Optimizer steps after which the old policy is the current one again; 0 where nobody
             reads its log-probs.
         counts_texts: Whether somebody asks what a text counts.
+        reads_markers: Whether somebody asks for the markers of annotations.
+        by_text: Interventions whose token weights follow from the text alone.
         reads_logits: Whether somebody asks for what the loss head does not say.
 
     Raises:
@@ -47,6 +50,8 @@ class TokenPlan(Choice):
         read = self.pipeline.ingredients(wanted) | wanted
         self.reads_logits = bool(read & FUNCTIONS)
         self.counts_texts = "text_share" in read
+        self.reads_markers = "markers" in read
+        self.by_text = by_text(self.pipeline)
         self.every = (self._every or 8) if "old_logprob" in read else 0
         if self._every and not self.every:
             raise ValueError(
