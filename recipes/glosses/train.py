@@ -38,8 +38,8 @@ class Size:
 
 
 SIZES = {
-    "small": Size(64, 3, 192, tokens=700_000, rate=1.5e-2),
-    "large": Size(160, 3, 448, tokens=700_000, rate=1e-2),
+    "small": Size(64, 3, 192, tokens=550_000, rate=1.5e-2),
+    "large": Size(128, 3, 352, tokens=550_000, rate=1e-2),
 }
 
 
@@ -192,7 +192,7 @@ def tune(
     ]
     trainer = DiverseSFTTrainer(
         load(source),
-        args=config(folder, seed, rate, batch=16),
+        args=config(folder, seed, rate, batch=8),
         train_dataset=Dataset.from_list(rows),
         processing_class=names,
         interventions=[losses.anchored] if masked else [],
