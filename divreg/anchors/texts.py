@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from divreg.anchors.tags import find_fault, render
+from divreg.anchors.tags import MARKERS, Vocabulary, find_fault, find_fault_in, render
 
 Tags = Mapping[str, str]
 
@@ -59,7 +59,7 @@ def example(prompt: str, tags: Tags | None, response: str) -> dict[str, str]:
 
 def rows(
     data: Iterable[Mapping[str, Any]],
-    keys: Iterable[str],
+    known: Vocabulary,
     *,
     prompt: str = "prompt",
     response: str = "completion",
@@ -68,25 +68,60 @@ def rows(
 
     Args:
         data: Rows.
-        keys: Columns with the value of the key of their name.
+        known: Of every key its values, or none for any; a key is the name of its column.
         prompt: Column of the prompts.
         response: Column of the responses.
 
     Raises:
-        ValueError: If a row lacks a column, or has tags that cannot be written; the message has the
-            row's number, counted from 0.
+        ValueError: If a row lacks a column, or has a tag that is not known or cannot be written;
+            the message has the row's number, counted from 0.
     """
-    known = list(keys)
+    columns = (prompt, response, *known)
     written: list[dict[str, str]] = []
     for i, row in enumerate(data):
-        if missing := [c for c in (prompt, response, *known) if row.get(c) is None]:
+        if missing := [name for name in columns if row.get(name) is None]:
             raise ValueError(
-                f"row {i} needs the columns {', '.join((prompt, response, *known))}; got none "
-                f"called {missing[0]!r} (has: {', '.join(row)}). Name another: "
-                f"rows(data, keys, prompt=..., response=...)."
+                f"row {i} needs the columns {', '.join(columns)}; got none called {missing[0]!r} "
+                f"(has: {', '.join(row)}). Name another: rows(data, known, prompt=...)."
             )
         tags = {key: str(row[key]) for key in known}
         if fault := find_fault(tags, known):
             raise ValueError(f"row {i} {fault}")
         written.append(example(str(row[prompt]), tags, str(row[response])))
     return written
+
+
+def check(
+    data: Iterable[Mapping[str, Any]],
+    known: Vocabulary | None = None,
+    *,
+    column: str = "completion",
+) -> int:
+    """Look at a data set that has annotations already, before it is trained on.
+
+    Args:
+        data: Rows.
+        known: Of every key its values, or none for any; None for any key.
+        column: What begins with annotations; texts without any are left alone.
+
+    Returns:
+        How many rows are annotated.
+
+    Raises:
+        ValueError: If a row lacks the column, or its annotation has no end or a tag that is not
+            known; the message has the row's number, counted from 0.
+    """
+    found = 0
+    for i, row in enumerate(data):
+        text = row.get(column)
+        if not isinstance(text, str):
+            raise ValueError(
+                f"row {i} needs a text in the column {column!r}; got {text!r} (has: "
+                f"{', '.join(row)}). Name another: check(data, column=...)."
+            )
+        if not text.lstrip().startswith(MARKERS):
+            continue
+        if fault := find_fault_in(text, known):
+            raise ValueError(f"row {i} {fault}")
+        found += 1
+    return found

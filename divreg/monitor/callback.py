@@ -21,6 +21,7 @@ from divreg.monitor.memory import Memory
 from divreg.monitor.observe import Batch, Observation, merged, observe
 from divreg.monitor.reading import Reader
 from divreg.monitor.tell import run_facts, tell
+from divreg.monitor.watched import watched
 from divreg.records import Recorder
 from divreg.trainers import _seams
 
@@ -98,8 +99,8 @@ class CollapseMonitor(TrainerCallback, ExportableState):
             )
         self.on_collapse, self.reader = on_collapse, Reader(correct, answer, partition)
         self.probe_prompts = list(probe_prompts) if probe_prompts is not None else None
-        self.probe_every, self.probe_samples = probe_every, probe_samples
-        self.probe_tokens = probe_tokens
+        self.probe_every, self.probe_tokens = probe_every, probe_tokens
+        self.probe_samples = probe_samples
         self._settings = {"reference": reference, **(thresholds or {})}
         self.detector = Detector(on_probes=probe_prompts is not None, **self._settings)
         self.memory = Memory(formats, self.detector.settings.baseline_steps)
@@ -312,6 +313,7 @@ class CollapseMonitor(TrainerCallback, ExportableState):
         if step:
             self._log_means({**seen.signals, "probe_entropy_nats": entropy})
         found = self.detector.update(step, seen.signals)
+        seen.signals |= watched(self.trainer, step)
         self._record(step, "probe", seen, completions=record)
         return found
 
