@@ -19,9 +19,8 @@ from divreg.compose import is_scheduled
 from divreg.monitor.detect import Alert, Detector
 from divreg.monitor.memory import Memory
 from divreg.monitor.observe import Batch, Observation, merged, observe
-from divreg.monitor.reading import Reader
+from divreg.monitor.reading import Reader, watched
 from divreg.monitor.tell import run_facts, tell
-from divreg.monitor.watched import watched
 from divreg.records import Recorder
 from divreg.trainers import _seams
 
@@ -99,8 +98,8 @@ class CollapseMonitor(TrainerCallback, ExportableState):
             )
         self.on_collapse, self.reader = on_collapse, Reader(correct, answer, partition)
         self.probe_prompts = list(probe_prompts) if probe_prompts is not None else None
-        self.probe_every, self.probe_tokens = probe_every, probe_tokens
-        self.probe_samples = probe_samples
+        self.probe_every, self.probe_samples = probe_every, probe_samples
+        self.probe_tokens = probe_tokens
         self._settings = {"reference": reference, **(thresholds or {})}
         self.detector = Detector(on_probes=probe_prompts is not None, **self._settings)
         self.memory = Memory(formats, self.detector.settings.baseline_steps)
@@ -209,9 +208,8 @@ class CollapseMonitor(TrainerCallback, ExportableState):
         if not self.rolls_out and not resumed:
             self._probe(0, record=True)
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
         """Look at the step's rollout, or sample the probes, and say what is wrong."""
-        del args
         step = state.global_step
         if not self.rolls_out:
             found = self._probe(step, record=True) if step % self.probe_every == 0 else []

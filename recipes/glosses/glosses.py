@@ -25,9 +25,9 @@ CLASSES = """
 """.split()
 WORDS = {"noun": "noun", "verb": "verb", "adj": "adjective", "adv": "adverb"}
 
-# How a text begins, before what it is about. Those of pre-training ask for nothing.
-HEADERS = ["a {}", "{}", "one more {}", "here is a {}", "the next {} in the book", "some {}"]
 ASKS = ["define a {}.", "explain a {}.", "describe a {}.", "tell me about a {}."]
+HEADERS = ["a {}", "{}", "one more {}", "the next {} in the book", *ASKS]
+"""How a text of pre-training begins, before what it is about: it says nothing about form."""
 OPENINGS = [
     *("in short", "simply put", "as we know", "by definition"),
     *("in other words", "to be clear", "put plainly", "for the record"),
@@ -62,10 +62,13 @@ class Task(NamedTuple):
     @property
     def prompt(self) -> str:
         """The instruction in words, up to where the answer begins."""
-        return (
-            f'{self.ask.format(self.part)} begin with "{self.opening}". '
-            f'end with "{self.end}".\n\n'
-        )
+        form = f'begin with "{self.opening}". end with "{self.end}".'
+        return f"{form} {self.asked}"
+
+    @property
+    def asked(self) -> str:
+        """The instruction without what it says about form, as a text of pre-training begins."""
+        return f"{self.ask.format(WORDS[self.part])}\n\n"
 
     def answer(self, gloss: str) -> str:
         """Write a gloss as the instruction asks."""

@@ -19,7 +19,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 import torch
-from glosses import HEADERS, WORDS, Gloss, Task, fetch, read, split, tasks
+from glosses import Gloss, Task, fetch, read, split, tasks
 from measure import Classes, measure
 from train import KEY, SIZES, load, pretrain, tokenizer, tune
 
@@ -29,7 +29,7 @@ from divreg.encoders.sentence import SentenceEncoder
 RESULTS = Path(__file__).parent / "results" / "glosses.json"
 TUNED_ON = {"noun": 1200, "verb": 400}
 TESTED_ON, PROMPTS, SAMPLES, LONGEST = 2000, 9, 40, 48
-RATE = 2e-3
+RATE = 3e-3
 
 # Of every fine-tuned model: which base it begins with, whether its examples have annotations, and
 # whether these are left out of the loss.
@@ -134,8 +134,7 @@ def arms(
     models: dict[str, Path], parts: Any, tested: list[Task], names: Any, seed: int
 ) -> dict[str, Any]:
     """Return what writes the answers of every model, and of the anchored one in two more ways."""
-    chance = random.Random(0)
-    headers = [chance.choice(HEADERS).format(WORDS[t.part]) + "\n\n" for t in tested]
+    headers = [t.asked for t in tested]
     prompts = [t.prompt for t in tested]
 
     def answers(model: str, to: list[str], draw: Any = None, key: str | None = None) -> Any:

@@ -38,8 +38,8 @@ class Size:
 
 
 SIZES = {
-    "small": Size(64, 3, 192, tokens=550_000, rate=1.5e-2),
-    "large": Size(128, 3, 352, tokens=550_000, rate=1e-2),
+    "small": Size(64, 3, 192, tokens=450_000, rate=1.5e-2),
+    "large": Size(128, 3, 352, tokens=450_000, rate=1e-2),
 }
 
 
@@ -120,7 +120,7 @@ def pretrain(
         markers.add_markers(net, names)
     trainer = DiverseSFTTrainer(
         net,
-        args=config(folder, seed, size.rate, batch=16),
+        args=config(folder, seed, size.rate, epochs=1, bf16=True),
         train_dataset=Dataset.from_dict({"input_ids": blocks}),
         processing_class=names,
         interventions=[],
@@ -183,7 +183,7 @@ def tune(
     masked: bool,
     rate: float,
 ) -> Path:
-    """Fine-tune for one epoch on narrow answers: with annotations or not, in the loss or not."""
+    """Fine-tune for two epochs on narrow answers: with annotations or not, in the loss or not."""
     if (folder / "config.json").exists():
         return folder
     rows = [
@@ -192,7 +192,7 @@ def tune(
     ]
     trainer = DiverseSFTTrainer(
         load(source),
-        args=config(folder, seed, rate, batch=8),
+        args=config(folder, seed, rate, epochs=2),
         train_dataset=Dataset.from_list(rows),
         processing_class=names,
         interventions=[losses.anchored] if masked else [],
@@ -202,12 +202,14 @@ def tune(
     return folder
 
 
-def config(folder: Path, seed: int, rate: float, batch: int) -> DiverseSFTConfig:
+def config(
+    folder: Path, seed: int, rate: float, *, epochs: int, bf16: bool = False
+) -> DiverseSFTConfig:
     """Return the settings of both trainings."""
     return DiverseSFTConfig(
         output_dir=str(folder),
-        per_device_train_batch_size=batch,
-        num_train_epochs=1,
+        per_device_train_batch_size=16,
+        num_train_epochs=epochs,
         learning_rate=rate,
         lr_scheduler_type="cosine",
         warmup_steps=20,
@@ -222,7 +224,7 @@ def config(folder: Path, seed: int, rate: float, batch: int) -> DiverseSFTConfig
         report_to="none",
         disable_tqdm=True,
         gradient_checkpointing=False,
-        bf16=False,
+        bf16=bf16,
         use_cpu=not torch.cuda.is_available(),
         dataloader_pin_memory=False,
     )
