@@ -35,12 +35,13 @@ _MODULES = {
     "trace": ("divreg.trace", "Sample a lineage of checkpoints: where the variety went."),
     "bench": ("divreg.bench", "Compare methods x seeds on one task: data and a Pareto page."),
     "pairs": ("divreg.data.command", "Make preference pairs that prefer diverse good responses."),
+    "annotate": ("divreg.anchors.command", "Say in front of texts what they are about."),
     "calibrate": ("divreg.calibrate", "Pick the threshold of the same from labelled pairs."),
 }
 _TRAINING = ("grpo", "rloo", "sft", "dpo")  # TRL's parser reads everything that follows
 COMMANDS = (
     *("check", "demo", *_TRAINING, "report", "measure", "compare", "trace", "bench"),
-    *("calibrate", "pairs", "methods", "env"),
+    *("calibrate", "pairs", "annotate", "methods", "env"),
 )
 
 _EXAMPLES = """\
@@ -56,6 +57,7 @@ examples:
   divreg bench recipes/benchmarks/expressions.yaml   every method side by side, hours
   divreg calibrate pairs.jsonl --encoder NAME  when two texts are the same, from labelled pairs
   divreg pairs scored.jsonl --output pairs.jsonl   diverse preference pairs for DPO
+  divreg annotate docs.jsonl --output annotated.jsonl --key topic --model DIR   for anchoring
   divreg methods                               what there is, with hyper-parameters and sources
 
 exit codes: 0 done or healthy, 2 bad input, 3 collapsed or exploding (report)
