@@ -76,22 +76,25 @@ class PairPlan(Choice):
 
     def check_trainer(self, trainer: Any) -> None:
         """Refuse what only the built trainer shows: images, prompt tuning, losses of routers."""
-        if not self.pipeline:
-            return
-        if trainer._is_vlm:
-            raise ValueError(
-                f"{self.named} needs a model of texts; got a processor for images. "
-                f"Pass the model's tokenizer as processing_class."
-            )
+        if self.pipeline:
+            self.check_model(trainer, self.named)
         if self.replaces and trainer.aux_loss_enabled:
             raise ValueError(
                 f"{self.replaces[0]} takes the place of the loss; got output_router_logits=True, "
                 f"whose loss of routers would go with it. Use router_aux_loss_coef=0.0."
             )
+
+    def check_model(self, trainer: Any, who: str) -> None:
+        """Refuse a model whose columns are not the tokens of texts, for who reads them."""
+        if trainer._is_vlm:
+            raise ValueError(
+                f"{who} needs a model of texts; got a processor for images. "
+                f"Pass the model's tokenizer as processing_class."
+            )
         peft = getattr(trainer.model, "active_peft_config", None)
         if getattr(peft, "is_prompt_learning", False):
             raise ValueError(
-                f"{self.named} needs one column a token; got prompt tuning, which adds some. "
+                f"{who} needs one column a token; got prompt tuning, which adds some. "
                 f"Use LoraConfig."
             )
 
