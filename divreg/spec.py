@@ -14,6 +14,7 @@ A recipe's ``divreg:`` block has five keys, each optional::
         answer: my_package.answers.boxed   # a function: text -> answer or None; with the
                                            # keyword-only argument `prompt` it is told that too
         old_logprob: {every: 8}            # SFT: optimizer steps between two old policies
+        generated: {share: 0.5, tokens: 100}  # SFT: steps on what the model writes itself
         pair_weight: weight                # DPO: the column that ddpo weighs pairs by
         partition: by_answer               # or {by_pairs: {classifier: NAME, threshold: 0.1}}
         embedding: {encoder: all-MiniLM-L6-v2}       # or {endpoint: URL, model: NAME}
@@ -40,6 +41,7 @@ import yaml
 from divreg.compose import Intervention, blend, contract, scheduled
 from divreg.control import Cosine, Hold, Linear
 
+_OF_TRAINERS = {"generated", "pair_weight"}  # signals that are settings, looked at there
 _SCHEDULES = {"linear": Linear, "cosine": Cosine}
 
 
@@ -50,8 +52,7 @@ class Settings:
     ``interventions`` is None where the preset should run; ``monitor`` holds the keyword arguments
     of ``CollapseMonitor``, False where none is wanted, and None where nothing was said: then a run
     with interventions is watched, and one without trains exactly as TRL does. ``head`` is the loss
-    head: TRL's own, or divreg's with its further statistics. ``spl`` is as it was
-    written, for the trainer of preference pairs.
+    head: TRL's own, or divreg's with its further statistics. ``spl`` is as it was written.
     """
 
     interventions: list[Intervention] | None = None
@@ -119,12 +120,12 @@ def signals(block: Mapping[str, Any]) -> dict[str, Any]:
     from divreg.signals import SIGNALS
 
     readers = {"correct": _correct, "answer": _answer, "old_logprob": _old_logprob}
-    known = sorted({*SIGNALS, *readers, "embedding", "pair_weight"})
+    known = sorted({*SIGNALS, *readers, *_OF_TRAINERS, "embedding"})
     ready = {}
     for name, value in block.items():
         if name not in known:
             raise ValueError(unknown("signals", "signal", name, known))
-        if name == "pair_weight":  # the trainer of pairs looks at it
+        if name in _OF_TRAINERS:
             ready[name] = value
         elif name != "embedding":
             reader = readers.get(name) or functools.partial(_derived, name)
@@ -353,11 +354,9 @@ def _correct(value: Any) -> dict[str, Any]:
 
 def _old_logprob(value: Any) -> dict[str, Any]:
     """Read ``old_logprob: {every: 8}``: optimizer steps after which the old policy is renewed."""
-    if not isinstance(value, Mapping) or set(value) != {"every"}:
-        raise ValueError(
-            f"old_logprob needs the key 'every'; got {value!r}. Write `old_logprob: {{every: 8}}`."
-        )
-    return dict(value)
+    if isinstance(value, Mapping) and set(value) == {"every"}:
+        return dict(value)
+    raise ValueError(f"old_logprob needs the key 'every'; got {value!r}. Write `{{every: 8}}`.")
 
 
 def _answer(value: Any) -> Callable[..., str | None]:

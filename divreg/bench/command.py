@@ -123,7 +123,8 @@ def run(
         with console.status("Building every row once"):
             for job in {job.row.name: job for job, _ in todo}.values():
                 runs.rehearse(job, base, output / "rehearsal")
-        hours = len(todo) * _trial(todo[0][0], base, output, console) / 3600
+        timed = next((job for job, _ in todo if job.row.trained), todo[0][0])
+        hours = len(todo) * _trial(timed, base, output, console) / 3600
         needed = _duration(hours / min(processes, len(todo)))
         console.print(
             f"About {needed} with {processes} at a time, from "
@@ -141,7 +142,7 @@ def run(
                     bar.update(task, advance=1, note=note)
 
             workers.train_all(todo, base, processes, hear)
-    rows = [whole.run(row, 0) for row in chosen.rows]
+    rows = [whole.run(row, 0) for row in chosen.rows if row.trained]
     if any(row.row.name not in priced for row in rows):
         with progress.bar(console) as bar:
             task = bar.add_task("Cost of a step", total=costs.ROUNDS * len(rows), note="")
@@ -161,6 +162,8 @@ def write(found: Mapping[str, Any], output: Path, console: Console) -> None:
         f"{found['runs'][0]['targets']}, {found['runs'][0]['samples']} answers to each. "
         f"± is a standard error over seeds. More: than {rows[0].label} with the same seed."
     )
+    if rows[0].nats:
+        budget += " Nats: what a held-out answer costs, its end of text included."
     output.mkdir(parents=True, exist_ok=True)
     (output / "table.md").write_text(markdown(rows, k), encoding="utf-8")
     html = output / "pareto.html"
@@ -209,6 +212,15 @@ def verdict(rows: Sequence[summary.Summary], k: int, cost: float = COST) -> list
             f"Right less often than {first.label} by more than two standard errors: "
             f"{', '.join(worse)}."
         )
+    for name in first.nats:
+        likelier = [
+            r.label for r in everything if name in r.more_nats and _below(r.more_nats[name])
+        ]
+        if likelier:
+            sentences.append(
+                f"Answers of {name} are likelier than under {first.label} by more than two "
+                f"standard errors: {', '.join(likelier)}."
+            )
     few = sum(r.seeds < JUDGED for r in rows[1:])
     if few:
         sentences.append(
@@ -219,10 +231,10 @@ def verdict(rows: Sequence[summary.Summary], k: int, cost: float = COST) -> list
 
 def markdown(rows: Sequence[summary.Summary], k: int) -> str:
     """Return the table for a README; rows on the front in bold."""
-    titles = page.headings(k, max(rows[0].curve))
+    titles = page.headings(rows, k)
     lines = ["| " + " | ".join(titles) + " |", "|" + "---|" * len(titles)]
     for number, row in enumerate(rows, 1):
-        parts = page.cells(number, row)
+        parts = page.cells(number, row, rows[0])
         parts[1] = f"**{parts[1]}**" if row.on_front else parts[1]
         lines.append("| " + " | ".join(parts) + " |")
     return "\n".join(lines) + "\n"
@@ -296,6 +308,8 @@ def _save(whole: "Plan", found: Found, priced: Costs, output: Path) -> dict[str,
             "baseline": row.name in whole.baselines,
             "config": row.config,
             "divreg": row.divreg,
+            **({"dataset": row.dataset} if row.dataset else {}),
+            **({} if row.trained else {"trained": False}),
         }
         for row in whole.rows
     ]

@@ -3,12 +3,13 @@
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-from divreg.tasks import runs
+from divreg.tasks import building, runs
 
 ROUNDS = 3  # turns of each row, in another order each, so that a slow minute hits all rows
 STEPS = 12  # timed steps of a turn: even, as a row may generate for every second one only
@@ -29,7 +30,8 @@ def measure(
         For each row ``step_ms``, the milliseconds of a step, and ``method_ms``, what of them its
         interventions and the signals that they ask for take: means over a turn, then the median
         turn; in processor time, or where there is a GPU on the wall clock with the device's work
-        done. The hash is that of the run.
+        done. What a loss takes is spread over forward and backward: of a trainer without rollouts
+        there is no ``method_ms``. The hash is that of the run.
     """
     steps: dict[str, list[float]] = {run.row.name: [] for run in rows}
     methods: dict[str, list[float]] = {run.row.name: [] for run in rows}
@@ -45,14 +47,18 @@ def measure(
             "row": run.row.name,
             "hash": run.hash(base.name),
             "step_ms": round(1000 * median(steps[run.row.name]), 1),
-            "method_ms": round(1000 * median(methods[run.row.name]), 2),
+            **(
+                {"method_ms": round(1000 * median(methods[run.row.name]), 2)}
+                if run.method in building.ONLINE
+                else {}
+            ),
         }
         for run in rows
     ]
 
 
 def _train(run: runs.Run, base: Path) -> "_Clock":
-    still = runs.Run(run.row, run.seed, WARM_UP + STEPS + 1, 0.0, run.task, run.samples, run.model)
+    still = replace(run, steps=WARM_UP + STEPS + 1, learning_rate=0.0)
     with tempfile.TemporaryDirectory() as folder:
         clock = _Clock()
         trainer = runs.build(still, base, Path(folder), [runs.before_each_step(clock.mark)])

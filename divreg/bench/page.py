@@ -165,16 +165,18 @@ def _in_words(row: Summary, k: int) -> str:
     return f"pass@1 {row.right.show(2)}, {row.distinct.show()} different in {k}"
 
 
-def headings(k: int, most: int) -> list[str]:
-    """Return the headings of the table."""
+def headings(rows: Sequence[Summary], k: int) -> list[str]:
+    """Return the headings of the table; a held-out set of answers has a column of its own."""
+    first = rows[0]
     return [
-        "", "", "pass@1", f"different in {k}", f"pass@{most}", "more pass@1", "more different",
-        "ms a step", "of them the method", "seeds",
+        "", "", "pass@1", f"different in {k}", f"pass@{max(first.curve)}", "more pass@1",
+        "more different", *(f"{name}, nats" for name in first.nats), "ms a step",
+        *([] if first.nats else ["of them the method"]), "seeds",
     ]  # fmt: skip
 
 
-def cells(number: int, row: Summary) -> list[str]:
-    """Return the cells of one row of the table."""
+def cells(number: int, row: Summary, first: Summary) -> list[str]:
+    """Return the cells of one row of the table, under the headings of the first row's."""
     right, distinct = row.gains or (None, None)
     return [
         str(number),
@@ -184,8 +186,9 @@ def cells(number: int, row: Summary) -> list[str]:
         row.most.show(3),
         _signed(right.show(3)) if right else "",
         _signed(distinct.show()) if distinct else "",
+        *(row.nats[name].show(2) if name in row.nats else "" for name in first.nats),
         f"{row.step_ms:.0f}" if row.step_ms else "",
-        _share(row),
+        *([] if first.nats else [_share(row)]),
         str(row.seeds),
     ]
 
@@ -202,9 +205,8 @@ def _signed(shown: str) -> str:
 
 
 def _table(rows: Sequence[Summary], k: int) -> Markup:
-    most = max(rows[0].curve)
-    lines = [tag("tr", *(tag("th", h) for h in headings(k, most)))]
+    lines = [tag("tr", *(tag("th", h) for h in headings(rows, k)))]
     for number, row in enumerate(rows, 1):
-        parts = [tag("td", cell) for cell in cells(number, row)]
+        parts = [tag("td", cell) for cell in cells(number, row, rows[0])]
         lines.append(tag("tr", *parts, class_="front" if row.on_front else None))
     return tag("table", *lines, class_="results")

@@ -42,6 +42,8 @@ class Summary:
         method_ms: What of them the method takes.
         gains: Paired by seed with the first row: what its ``right`` and ``distinct`` are more.
         on_front: Whether no other row has more of both ``right`` and ``distinct``.
+        nats: What a held-out answer costs, by the name of the set of answers.
+        more_nats: Paired by seed with the first row: what they are more, below 0 where likelier.
     """
 
     name: str
@@ -57,6 +59,8 @@ class Summary:
     method_ms: float | None
     gains: tuple[Mean, Mean] | None
     on_front: bool
+    nats: Mapping[str, Mean]
+    more_nats: Mapping[str, Mean]
 
 
 def summarise(found: Mapping[str, Any]) -> list[Summary]:
@@ -87,6 +91,8 @@ def summarise(found: Mapping[str, Any]) -> list[Summary]:
             costs.get(row["name"], {}).get("method_ms"),
             None if lines is first else _gains(lines, first),
             not any(_beats(other, points[row["name"]]) for other in points.values()),
+            {n: mean([x["held_out_nats"][n] for x in lines]) for n in _sets(lines)},
+            {} if lines is first else _paired_nats(lines, first),
         )
         for row in found["rows"]
         if (lines := by_row[row["name"]])
@@ -113,14 +119,33 @@ def _largest(line: Line) -> float:
 
 def _gains(lines: Sequence[Line], first: Sequence[Line]) -> tuple[Mean, Mean] | None:
     """Pair runs of one seed: what the seed does to both is no difference between them."""
-    theirs = {line["seed"]: line for line in first}
-    pairs = [(line, theirs[line["seed"]]) for line in lines if line["seed"] in theirs]
+    pairs = _paired(lines, first)
     if not pairs:
         return None
     right, distinct = (
         mean([a[name] - b[name] for a, b in pairs]) for name in ("pass_at_1", "distinct_correct")
     )
     return right, distinct
+
+
+def _sets(lines: Sequence[Line]) -> list[str]:
+    """Return the names of the held-out answers that every run was asked for."""
+    return [
+        n for n in lines[0].get("held_out_nats", {}) if all("held_out_nats" in x for x in lines)
+    ]
+
+
+def _paired_nats(lines: Sequence[Line], first: Sequence[Line]) -> dict[str, Mean]:
+    pairs = _paired(lines, first)
+    names = [n for n in _sets(lines) if n in _sets(first)] if pairs else []
+    return {
+        n: mean([a["held_out_nats"][n] - b["held_out_nats"][n] for a, b in pairs]) for n in names
+    }
+
+
+def _paired(lines: Sequence[Line], first: Sequence[Line]) -> list[tuple[Line, Line]]:
+    theirs = {line["seed"]: line for line in first}
+    return [(line, theirs[line["seed"]]) for line in lines if line["seed"] in theirs]
 
 
 def _beats(one: tuple[float, float], other: tuple[float, float]) -> bool:

@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from divreg.losses.anchored import anchored as anchored
 from divreg.losses.confidence_penalty import confidence_penalty as confidence_penalty
 from divreg.losses.confidence_penalty import confidence_penalty_hinge as confidence_penalty_hinge
 from divreg.losses.ddpo import ddpo as ddpo
@@ -23,6 +24,8 @@ from divreg.losses.gem import gem_logsigmoid as gem_logsigmoid
 from divreg.losses.label_smoothing import label_smoothing as label_smoothing
 from divreg.losses.psft import psft as psft
 from divreg.losses.sed import sed as sed
+from divreg.losses.sequence_unlikelihood import group_unlikelihood as group_unlikelihood
+from divreg.losses.sequence_unlikelihood import sequence_unlikelihood as sequence_unlikelihood
 from divreg.losses.spl import spl as spl
 from divreg.losses.tofu import tofu as tofu
 from divreg.losses.unlikelihood import unlikelihood as unlikelihood

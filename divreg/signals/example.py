@@ -126,6 +126,10 @@ def _groups(p: int, g: int, t: int, seed: int) -> dict[str, Any]:
         **_prompt_tokens(p, g, seed),
         **_vocabulary(mask, p, g, seed),
         **_pairs(p, g, seed),
+        # Every second seed is a step on what the model wrote itself.
+        "generated": torch.full(shape, seed % 2 == 0),
+        "continues": torch.full(shape, -1) if seed % 2 else torch.arange(p)[:, None].expand(shape),
+        "markers": (2, 3, 5),
         "step": 1 + seed,
         "boost": 1.0,
     }
@@ -176,6 +180,8 @@ def _vocabulary(mask: Tensor, p: int, g: int, seed: int) -> dict[str, Tensor]:
     """Draw texts as a loss sees them: tokens, where a text begins, logits, the token's share."""
     b, t = mask.shape
     tokens = torch.randint(_VOCABULARY, (b, t), generator=_stream(seed, "tokens"))
+    if seed % 2 == 0:  # what a model writes by itself says two tokens in turn
+        tokens = tokens[:, torch.arange(t) % 2]
     begins = torch.rand(b, t, generator=_stream(seed, "document")) < 0.2
     logits = torch.randn(b, t, _VOCABULARY, generator=_stream(seed, "logits"))
     logits *= torch.rand(b, t, 1, generator=_stream(seed, "sharpness")) * 4  # from even to sure

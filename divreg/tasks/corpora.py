@@ -77,7 +77,7 @@ def distinct_in_data(numbers: Sequence[int], k: int) -> float:
     They are drawn as :func:`examples` draws them, without noise; a model that answers as its data
     did, always right, reaches this many. Mean over ``numbers``.
     """
-    known, expected = _easy(), []
+    known, expected = easy(), []
     for n in numbers:
         chance: defaultdict[str | None, float] = defaultdict(float)
         total = sum(frequency for _, frequency in known[n])
@@ -89,7 +89,8 @@ def distinct_in_data(numbers: Sequence[int], k: int) -> float:
 
 
 @lru_cache
-def _easy() -> Solutions:
+def easy() -> Solutions:
+    """Return the solutions that the base model of the expressions has read."""
     return solutions(expressions.TARGETS, SHAPES)
 
 
@@ -121,7 +122,7 @@ def _countdown() -> Corpus:
     return Corpus("0123456789+-*/()=:", countdown.NUMBERS + len(":24="), draw, ask)
 
 
-EXPRESSIONS = _expressions(_easy, expressions.TARGETS)
+EXPRESSIONS = _expressions(easy, expressions.TARGETS)
 CORPORA = {
     "expressions": EXPRESSIONS,
     "expressions-hard": _expressions(_hard, expressions.HARD_TARGETS),

@@ -4,8 +4,6 @@ Every run starts from the same base model, sees the same prompts in the same ord
 number of steps at the same rate, and is scored on prompts that training never showed.
 """
 
-import copy
-import dataclasses
 import hashlib
 import json
 import os
@@ -15,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from divreg.tasks import building
 from divreg.tasks.task import Task, find
 
 STEPS = 300
@@ -32,20 +31,24 @@ _VERSION = 1  # raise it when this file, or the preset, makes another result of 
 
 @dataclass(frozen=True)
 class Row:
-    """A way to train: what differs from plain GRPO.
+    """A way to train: what differs from the plain trainer.
 
     Attributes:
         name: In files.
         label: In tables.
         config: Keys of TRL's config.
-        divreg: The block of :class:`DiverseGRPOConfig`, empty for the bare swap of the class; None
-            trains with TRL's own trainer.
+        divreg: The block of divreg's config, empty for the bare swap of the class; None trains with
+            TRL's own trainer.
+        dataset: Data of its own, where others of the benchmark learn from others.
+        trained: Whether it is trained at all; else it is the base model.
     """
 
     name: str
     label: str
     config: Mapping[str, Any] = field(default_factory=dict)
     divreg: Mapping[str, Any] | None = None
+    dataset: str | None = None
+    trained: bool = True
 
 
 PLAIN = Row("plain", "plain GRPO")
@@ -74,6 +77,17 @@ class Run:
     """Answers to each held-out prompt when it is scored."""
     model: str | None = None
     """A hub name or folder of your own, which TRL loads; None is the task's tiny one."""
+    method: str = "grpo"
+    """The trainer, in lower case: ``grpo``, ``rloo``, ``sft`` or ``dpo``."""
+    dataset: str | None = None
+    """What ``sft`` and ``dpo`` learn from: see :func:`divreg.tasks.building.rows`."""
+    held_out: Mapping[str, str] = field(default_factory=dict)
+    """Data sets of answers whose likelihood is measured, by what they are called."""
+
+    @property
+    def learns_from(self) -> str | None:
+        """The data set of the row, else of the benchmark."""
+        return self.row.dataset or self.dataset
 
     @property
     def found(self) -> Task:
@@ -83,15 +97,15 @@ class Run:
     @property
     def settings(self) -> dict[str, Any]:
         """Everything that is not TRL's default and decides the result, for TRL's config."""
+        online = self.method in building.ONLINE
+        own = building.ONLINE[self.method] if online else building.OFFLINE[self.method]
+        longest = {"max_completion_length": self.found.max_tokens} if online else {}
         return {
             "max_steps": self.steps,
             "learning_rate": self.learning_rate,
             "lr_scheduler_type": "constant",
-            "per_device_train_batch_size": 128,
-            "num_generations": 16,
-            "max_completion_length": self.found.max_tokens,
-            "temperature": 1.0,
-            "beta": 0.0,
+            **own,
+            **longest,
             "seed": self.seed,
             **self.row.config,
         }
@@ -100,7 +114,19 @@ class Run:
         """Eight hex digits that change with the settings, the trainer, the task or the model."""
         facts = [_VERSION, base, self.settings, self.row.divreg, self.task, self.samples]
         facts += [self.model] if self.model else []
+        facts += [self._of_data] if self._of_data else []
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
+
+    @property
+    def _of_data(self) -> dict[str, Any]:
+        """What decides the result besides, where it is not what GRPO does."""
+        facts = {
+            "method": self.method if self.method != "grpo" else None,
+            "dataset": self.learns_from and building.fingerprint(self.learns_from),
+            "held_out": {k: building.fingerprint(name) for k, name in self.held_out.items()},
+            "untrained": not self.row.trained,
+        }
+        return {name: value for name, value in facts.items() if value}
 
 
 def quiet_environment(alone: bool = True) -> None:
@@ -128,16 +154,19 @@ def quiet_environment(alone: bool = True) -> None:
         os.environ.setdefault(name, value)
 
 
-def check(row: Row) -> None:
+def check(row: Row, method: str = "grpo") -> None:
     """Look for what is wrong with a row before anything is built.
+
+    Args:
+        row: The row.
+        method: The trainer.
 
     Raises:
         ValueError: If TRL has no such key, or divreg no such method, signal or setting.
     """
     from divreg import spec
-    from divreg.trainers.grpo import DiverseGRPOConfig
 
-    known = {f.name for f in dataclasses.fields(DiverseGRPOConfig)}
+    known = building.keys(method, row.divreg is not None) - {"divreg"}
     for key in row.config:
         if key not in known:
             raise ValueError(spec.unknown(f"row {row.label!r}", "key", key, known))
@@ -152,7 +181,7 @@ def rehearse(run: Run, base: Path, output_dir: Path) -> None:
         ValueError: For a combination of settings that cannot do what it says.
     """
     try:
-        _trainer(run, base, output_dir)
+        building.trainer(run, base, output_dir, [])
     except ValueError as error:
         raise ValueError(f"row {run.row.label!r}: {error}") from error
 
@@ -160,12 +189,13 @@ def rehearse(run: Run, base: Path, output_dir: Path) -> None:
 def train(run: Run, base: Path, output_dir: Path, callbacks: Sequence[Any] = ()) -> Any:
     """Train one run and return its trainer; takes what :func:`build` takes."""
     trainer = build(run, base, output_dir, callbacks)
-    trainer.train()
+    if run.row.trained:
+        trainer.train()
     return trainer
 
 
 def build(run: Run, base: Path, output_dir: Path, callbacks: Sequence[Any] = ()) -> Any:
-    """Build the trainer of a run, with a `CollapseMonitor` that records it under ``output_dir``.
+    """Build the trainer of a run; one that samples gets a `CollapseMonitor` that records it.
 
     Args:
         run: What to train.
@@ -182,44 +212,14 @@ def build(run: Run, base: Path, output_dir: Path, callbacks: Sequence[Any] = ())
 
     from divreg.monitor.callback import CollapseMonitor
 
-    monitor = CollapseMonitor(answer=run.found.answer)
-    trainer = _trainer(run, base, output_dir, [*callbacks, monitor])
+    watched = run.method in building.ONLINE
+    monitors = [CollapseMonitor(answer=run.found.answer)] if watched else []
+    trainer = building.trainer(run, base, output_dir, [*callbacks, *monitors])
     trainer.remove_callback(PrinterCallback)
-    if monitor.trainer is None:  # TRL's own trainer does not hand itself over
-        monitor.bind_trainer(trainer)
+    for monitor in monitors:
+        if monitor.trainer is None:  # TRL's own trainer does not hand itself over
+            monitor.bind_trainer(trainer)
     return trainer
-
-
-def _trainer(run: Run, base: Path, output_dir: Path, callbacks: Sequence[Any] = ()) -> Any:
-    from divreg.tasks import tiny
-
-    task = run.found
-    common: dict[str, Any] = {
-        "model": run.model,
-        "reward_funcs": task.need("reward", "a run"),
-        "train_dataset": task.dataset("train"),
-        "callbacks": list(callbacks),
-    }
-    settings: dict[str, Any] = {
-        "output_dir": str(output_dir),
-        "report_to": "none",
-        "save_strategy": "no",
-        "logging_steps": 5,
-        "disable_tqdm": True,
-    }
-    if run.model is None:
-        common["model"], common["processing_class"] = tiny.load(base)
-        settings |= {"use_cpu": True, "bf16": False, "gradient_checkpointing": False}
-    settings |= run.settings
-    if run.row.divreg is None:
-        from trl.trainer.grpo_config import GRPOConfig
-        from trl.trainer.grpo_trainer import GRPOTrainer
-
-        return GRPOTrainer(args=GRPOConfig(**settings), **common)
-    from divreg.trainers.grpo import DiverseGRPOConfig, DiverseGRPOTrainer
-
-    block = copy.deepcopy(dict(run.row.divreg)) or None
-    return DiverseGRPOTrainer(args=DiverseGRPOConfig(**settings, divreg=block), **common)
 
 
 def score(run: Run, base: Path, output_dir: Path, callbacks: Sequence[Any] = ()) -> dict[str, Any]:
@@ -236,6 +236,7 @@ def score(run: Run, base: Path, output_dir: Path, callbacks: Sequence[Any] = ())
         samples=run.samples,
         rows_at_once=SIDE_BY_SIDE if run.model else TINY_SIDE_BY_SIDE,
     )
+    likelihood = held_out_nats(run, trainer.model, trainer.processing_class)
     return {
         "row": run.row.name,
         "task": run.task,
@@ -244,16 +245,32 @@ def score(run: Run, base: Path, output_dir: Path, callbacks: Sequence[Any] = ())
         "learning_rate": run.learning_rate,
         "hash": run.hash(base.name),
         "train_seconds": round(seconds, 1),
-        "entropy_curve": _entropy_curve(output_dir),
+        "entropy_curve": _entropy_curve(run, trainer, output_dir),
+        **({"held_out_nats": likelihood} if likelihood else {}),
         **result.as_dict(),
     }
 
 
-def _entropy_curve(output_dir: Path, points: int = 30) -> list[list[float]]:
-    """Return [step, nats] at about ``points`` steps of a run."""
-    from divreg import history
+def held_out_nats(run: Run, model: Any, names: Any) -> dict[str, float]:
+    """Return what an answer of each held-out set costs a model, nats, by the set's name."""
+    from divreg.tasks.likelihood import nats_an_answer
 
-    entropy = sorted(history.entropy_of(history.open_run(output_dir)).items())
+    found = {}
+    for label, name in run.held_out.items():
+        answers = list(building.rows(name, "held_out"))
+        found[label] = round(nats_an_answer(model, names, answers), 5)
+    return found
+
+
+def _entropy_curve(run: Run, trainer: Any, output_dir: Path, points: int = 30) -> list[list[float]]:
+    """Return [step, nats] at about ``points`` steps of a run: of samples, or of what it reads."""
+    if run.method in building.ONLINE:
+        from divreg import history
+
+        entropy = sorted(history.entropy_of(history.open_run(output_dir)).items())
+    else:
+        logged = trainer.state.log_history
+        entropy = [(x["step"], float(x["entropy"])) for x in logged if "entropy" in x]
     apart = max(1, len(entropy) // points)
     return [[step, round(value, 4)] for step, value in entropy[::apart]]
 
@@ -310,7 +327,9 @@ def _teller(tell: Callable[..., Any]) -> Any:
             logs = logs or {}
             right = logs.get("diversity/pass_at_1", logs.get("reward"))
             distinct = logs.get("diversity/distinct_correct")
+            loss = logs.get("loss")
             note = [f"right {right:.0%}"] if right is not None else []
+            note += [f"loss {loss:.3g}"] if loss is not None and right is None else []
             if distinct is not None:
                 note.append(f"different right answers in 16: {distinct:.1f}")
             tell(note=", ".join(note))

@@ -17,6 +17,7 @@ from divreg.trainers._rows import ROW_SIGNALS
 FORWARD_SIGNALS = frozenset({"logprob", "entropy", "prompt_logprob", "prompt_mask"}) | EXTRAS
 SFT_SIGNALS = frozenset(
     {"token_share", "text_share", "tokens", "document", "tempered", "top", "over_logits"}
+    | {"generated", "continues"}
 )
 ROLLOUT_SIGNALS = FORWARD_SIGNALS | frozenset(
     {"prompts", "prompt_id", "texts", "answer", "correct", "embedding", "mask", "step", "boost"}

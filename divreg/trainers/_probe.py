@@ -114,7 +114,7 @@ def _sample(
         prompt = tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
     ids = tokenizer(prompt, return_tensors="pt", add_special_tokens=True)["input_ids"]
     ids = ids.to(model.device)
-    ends = _ends(model, tokenizer)
+    ends = ends_of(model, tokenizer)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(ends, default=0)
     meter = EntropyMeter(ids.shape[1], ends, k)
     config = GenerationConfig(
@@ -142,7 +142,7 @@ def _sample(
     return rows, meter
 
 
-def _ends(model: Any, tokenizer: Any) -> set[int]:
+def ends_of(model: Any, tokenizer: Any) -> set[int]:
     """Return the tokens that end a completion, the model's and the tokenizer's."""
     found = getattr(model.generation_config, "eos_token_id", None)
     ids = {found} if isinstance(found, int) else set(found or ())

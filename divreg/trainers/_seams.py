@@ -26,7 +26,11 @@ ONLINE = {
     "_tokenize_prompts": ("self", "prompts"),
     **SHARED,
 }
-SFT = {"get_batch_samples": ("self", "epoch_iterator", "num_batches", "device"), **SHARED}
+SFT = {
+    "get_batch_samples": ("self", "epoch_iterator", "num_batches", "device"),
+    "_get_num_items_in_batch": ("self", "batch_samples", "device"),
+    **SHARED,
+}
 DPO = {
     "_set_signature_columns_if_needed": ("self",),
     "compute_ref_log_probs": ("self", "model", "inputs"),
@@ -69,6 +73,7 @@ if TYPE_CHECKING:
             self, epoch_iterator: Any, num_batches: int, device: Any
         ) -> tuple[list[Any], Any]: ...
         def get_tp_size(self) -> int: ...
+        def _get_num_items_in_batch(self, batch_samples: list[Any], device: Any) -> Any: ...
 
     class DPOSeams(Seams):
         """What DPO has that its mixin reads or overrides."""

@@ -4,7 +4,10 @@ from typing import Any
 
 from divreg.compose import Intervention
 from divreg.signals import PAIRED
+from divreg.trainers._by_text import by_text
 from divreg.trainers._choice import Choice, suggest
+from divreg.trainers._continuations import SIGNALS as GENERATED
+from divreg.trainers._continuations import Continuations, configured
 from divreg.trainers._head import EXTRAS
 from divreg.trainers._logits import FUNCTIONS
 from divreg.trainers._plan import ROLLOUT_SIGNALS
@@ -26,6 +29,9 @@ class TokenPlan(Choice):
         every: Optimizer steps after which the old policy is the current one again; 0 where nobody
             reads its log-probs.
         counts_texts: Whether somebody asks what a text counts.
+        continuations: How the model writes texts to train on; None where nobody reads them.
+        reads_markers: Whether somebody asks for the markers of annotations.
+        by_text: Interventions whose token weights follow from the text alone.
         reads_logits: Whether somebody asks for what the loss head does not say.
 
     Raises:
@@ -40,6 +46,7 @@ class TokenPlan(Choice):
         trainer: Any = None,  # noqa: ARG002
     ):
         self._every: int | None = None
+        self._generated: Any = None
         super().__init__(args, interventions, signals)
         self._refuse_stages()
         self._refuse_settings()
@@ -48,7 +55,10 @@ class TokenPlan(Choice):
         read = self.pipeline.ingredients(wanted) | wanted
         self.reads_logits = bool(read & FUNCTIONS)
         self.counts_texts = "text_share" in read
+        self.reads_markers = "markers" in read
+        self.by_text = by_text(self.pipeline)
         self.every = (self._every or 8) if "old_logprob" in read else 0
+        self.continuations = self._continued(read)
         if self._every and not self.every:
             raise ValueError(
                 f"signals['old_logprob'] needs a method that reads it; got "
@@ -91,6 +101,11 @@ class TokenPlan(Choice):
                 f"{self.replaces[0]} takes the place of the loss; got output_router_logits=True, "
                 f"whose loss of routers would go with it. Use output_router_logits=False."
             )
+        if self.continuations and (trainer.args.packing or trainer.padding_free):
+            raise ValueError(
+                f"{self.named} needs one text a row, whose beginning the model continues; got "
+                f"packing or padding_free. Use packing=False and padding_free=False."
+            )
         peft = getattr(trainer.model, "active_peft_config", None)
         if getattr(peft, "is_prompt_learning", False):
             raise ValueError(
@@ -114,7 +129,32 @@ class TokenPlan(Choice):
                     f"which the old policy is renewed; got {old!r}. Write {{'every': 8}}."
                 )
             self._every = every
+        self._generated = signals.pop("generated", None)
         super()._configure(signals)
+
+    def _continued(self, read: set[str]) -> Continuations | None:
+        """Return how the model writes what somebody reads."""
+        if not read & GENERATED:
+            if self._generated is not None:
+                raise ValueError(
+                    f"signals['generated'] needs a method that reads it; got "
+                    f"{self.named or 'no intervention'}. Add divreg.losses.sequence_unlikelihood, "
+                    f"or leave it out."
+                )
+            return None
+        if self.every:
+            raise ValueError(
+                f"{self.named}: the old policy scores texts of the data before they come; got "
+                f"steps on texts that the model writes. Leave psft or the unlikelihood out."
+            )
+        chosen = configured(self._generated, "continues" in read)
+        rows = self.args.per_device_train_batch_size
+        if chosen.samples > rows:
+            raise ValueError(
+                f"signals['generated'] needs room for {chosen.samples} samples of a prompt; got "
+                f"per_device_train_batch_size={rows}. Use at least {chosen.samples}."
+            )
+        return chosen
 
     def _refuse_stages(self) -> None:
         for known in self.pipeline.contracts.values():
@@ -172,11 +212,11 @@ class TokenPlan(Choice):
                 "which TRL's own loss head does not compute. Use divreg's: `head: divreg` in the "
                 "`divreg:` block, or divreg={'head': 'divreg'} in the config."
             )
-        if name in TOKEN_SIGNALS or name in self.pipeline.recipes:
+        if name in TOKEN_SIGNALS | GENERATED or name in self.pipeline.recipes:
             return None
         if name in PAIRED:
             return "which only preference pairs have. Use DiverseDPOTrainer."
         if name in ROLLOUT_SIGNALS or name == "advantages":
             return "which comes from rollouts. Use DiverseGRPOTrainer."
-        known = sorted({*TOKEN_SIGNALS, *self.pipeline.recipes})
+        known = sorted({*TOKEN_SIGNALS, *GENERATED, *self.pipeline.recipes})
         return f"which nobody computes. {suggest(name, known)}"

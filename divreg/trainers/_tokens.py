@@ -12,7 +12,7 @@ from divreg.trainers._logits import FUNCTIONS, Logits
 from divreg.trainers._rows import CARRIED, MicroBatch
 
 TOKEN_SIGNALS = (
-    frozenset({"logprob", "old_logprob", "entropy", "mask", "tokens", "document"})
+    frozenset({"logprob", "old_logprob", "entropy", "mask", "tokens", "document", "markers"})
     | {"token_share", "text_share", "step", "boost"}
     | FUNCTIONS
     | EXTRAS
@@ -67,6 +67,8 @@ class Tokens(MicroBatch):
     def statistics(self) -> dict[str, float]:
         """Return the cross-entropy at temperature 1, and what divreg's head alone knows."""
         assert self._scores is not None
+        if (wrote := self.carried.get("generated")) is not None and bool(wrote.any()):
+            return {}  # the whole step is the model's own text: no cross-entropy of the data
         return {**self._means({"ce_nats": -self._scores["logprob"]}), **super().statistics()}
 
     @property
@@ -130,9 +132,13 @@ class Tokens(MicroBatch):
             "mask": lambda: give(self.mask),
             "tokens": lambda: give(self.tokens),
             "document": lambda: give(self.document),
+            "markers": lambda: self.trainer.markers,
             "token_share": lambda: give(self.share),
             "text_share": lambda: give(self.text_share),
         }
+        for name in ("generated", "continues"):
+            if name in self.carried:
+                rows[name] = functools.partial(give, self.carried[name].to(self.mask.device))
         for name in ("tempered", "top", "over_logits"):
             f = functools.partial(self._asked, name, give, detach)
             rows[name] = lambda f=f: f

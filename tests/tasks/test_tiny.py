@@ -125,6 +125,6 @@ def test_an_open_task_cannot_be_scored():
 
 def test_distinct_in_data_by_hand(monkeypatch):
     """Two draws from {3*8 or 8*3: 2/3, 4*6: 1/3}: 1 - 1/9 + 1 - 4/9 different ones."""
-    monkeypatch.setattr(corpora, "_easy", lambda: {24: [(["3*8", "8*3", "4*6"], 1)]})
+    monkeypatch.setattr(corpora, "easy", lambda: {24: [(["3*8", "8*3", "4*6"], 1)]})
     assert corpora.distinct_in_data([24], 1) == pytest.approx(1)
     assert corpora.distinct_in_data([24], 2) == pytest.approx(13 / 9)
