@@ -8,7 +8,7 @@ from divreg.trainers._choice import Choice, suggest
 from divreg.trainers._head import EXTRAS
 from divreg.trainers._logits import FUNCTIONS
 from divreg.trainers._pairs import SIGNALS
-from divreg.trainers._plan import ROLLOUT_SIGNALS
+from divreg.trainers._plan import ROLLOUT_SIGNALS, SFT_SIGNALS
 from divreg.trainers._tokens import TOKEN_SIGNALS
 
 # Losses that compare what they have sorted over the batch: no pair has a loss of its own.
@@ -212,7 +212,7 @@ class PairPlan(Choice):
             return "which is scored after the weights are set. Write a method of the loss stage."
         if name in SIGNALS or name in self.pipeline.recipes:
             return None
-        if name in TOKEN_SIGNALS:
+        if name in TOKEN_SIGNALS | SFT_SIGNALS:
             return "which only fine-tuning on texts has. Use DiverseSFTTrainer."
         if name in ROLLOUT_SIGNALS or name == "advantages":
             return "which comes from rollouts. Use DiverseGRPOTrainer."
