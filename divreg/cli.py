@@ -54,6 +54,7 @@ examples:
   divreg trace base=DIR sft=DIR rl=DIR         at which stage the variety went
   divreg grpo --config recipes/expressions/tiny/darling.yaml --max_steps 50
   divreg sft --config recipes/expressions/tiny/sft_gem.yaml
+  divreg dpo --config recipes/expressions/tiny/dpo_ddpo.yaml
   divreg bench recipes/benchmarks/expressions.yaml   every method side by side, hours
   divreg calibrate pairs.jsonl --encoder NAME  when two texts are the same, from labelled pairs
   divreg pairs scored.jsonl --output pairs.jsonl   diverse preference pairs for DPO
