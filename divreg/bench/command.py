@@ -213,7 +213,9 @@ def verdict(rows: Sequence[summary.Summary], k: int, cost: float = COST) -> list
             f"{', '.join(worse)}."
         )
     for name in first.nats:
-        likelier = [r.label for r in everything if name in r.more_nats and _below(r.more_nats[name])]
+        likelier = [
+            r.label for r in everything if name in r.more_nats and _below(r.more_nats[name])
+        ]
         if likelier:
             sentences.append(
                 f"Answers of {name} are likelier than under {first.label} by more than two "

@@ -130,7 +130,9 @@ def _gains(lines: Sequence[Line], first: Sequence[Line]) -> tuple[Mean, Mean] | 
 
 def _sets(lines: Sequence[Line]) -> list[str]:
     """Return the names of the held-out answers that every run was asked for."""
-    return [n for n in lines[0].get("held_out_nats", {}) if all("held_out_nats" in x for x in lines)]
+    return [
+        n for n in lines[0].get("held_out_nats", {}) if all("held_out_nats" in x for x in lines)
+    ]
 
 
 def _paired_nats(lines: Sequence[Line], first: Sequence[Line]) -> dict[str, Mean]:

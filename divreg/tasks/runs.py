@@ -262,9 +262,7 @@ def held_out_nats(run: Run, model: Any, names: Any) -> dict[str, float]:
     return found
 
 
-def _entropy_curve(
-    run: Run, trainer: Any, output_dir: Path, points: int = 30
-) -> list[list[float]]:
+def _entropy_curve(run: Run, trainer: Any, output_dir: Path, points: int = 30) -> list[list[float]]:
     """Return [step, nats] at about ``points`` steps of a run: of samples, or of what it reads."""
     if run.method in building.ONLINE:
         from divreg import history

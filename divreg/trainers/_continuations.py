@@ -46,7 +46,9 @@ class Continuations:
             torch.no_grad(),
             _seams.evaluating(model),
         ):
-            torch.manual_seed(int(random.Random(f"{trainer.args.seed} {step} {rank}").random() * 1e9))
+            torch.manual_seed(
+                int(random.Random(f"{trainer.args.seed} {step} {rank}").random() * 1e9)
+            )
             return [self._batch(trainer, model, batch) for batch in batches]
 
     def _batch(self, trainer: Any, model: Any, batch: Any) -> dict[str, Tensor]:
@@ -96,9 +98,7 @@ def _trained(label: list[int]) -> int:
     return sum(x != -100 for x in label)
 
 
-def _padded(
-    rows: list[tuple[list[int], list[int]]], pad: int, samples: int
-) -> dict[str, Tensor]:
+def _padded(rows: list[tuple[list[int], list[int]]], pad: int, samples: int) -> dict[str, Tensor]:
     """Lay rows out as TRL's collator does: padded on the right, nothing trained but what was said.
 
     Args:
