@@ -50,7 +50,7 @@ def test_held_out_answers_have_a_column_each_and_a_sentence():
     assert (more.value, more.error) == (pytest.approx(-0.9), pytest.approx(0.1 / 3**0.5))
     assert "demos, nats" in page.headings(rows, 32)
     assert len(page.cells(2, rows[1], rows[0])) == len(page.headings(rows, 32))
-    assert any("Answers of demos are likelier" in x for x in command.verdict(rows, 32))
+    assert any("Held-out answers (demos) are likelier" in x for x in command.verdict(rows, 32))
 
 
 def test_means_have_standard_errors_and_differences_are_paired_by_seed(rows):
