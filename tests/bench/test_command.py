@@ -193,7 +193,7 @@ def test_every_way_to_fine_tune_can_be_built(here, repo, method, monkeypatch):
     from divreg.tasks import judge
 
     base = tiny.base_model(SMALL)
-    for name in ("preferences", "divpo_by_range", "divpo_by_count"):
+    for name in ("preferences", "best_and_worst", "divpo_by_range", "divpo_by_count"):
         monkeypatch.setattr(judge, name, pairs)
     chosen = command.plan.read(repo / "recipes" / "benchmarks" / f"expressions_{method}.yaml")
     for row in chosen.rows:

@@ -41,7 +41,8 @@ def test_pairs_prefer_what_has_more_reward_in_every_way_to_choose(monkeypatch):
     pools = tuple(tuple(texts) for _ in expressions.targets("train"))
     monkeypatch.setattr(judge, "_samples", lambda split, seed: pools)
     monkeypatch.setattr(expressions, "targets", lambda split: [24] * len(pools))
-    for choose in (judge.preferences, judge.divpo_by_range, judge.divpo_by_count):
+    ways = (judge.preferences, judge.best_and_worst, judge.divpo_by_range, judge.divpo_by_count)
+    for choose in ways:
         rows = choose("train")
         assert rows.column_names == ["prompt", "chosen", "rejected", "weight"]
         for row in rows:
