@@ -217,7 +217,7 @@ def verdict(rows: Sequence[summary.Summary], k: int, cost: float = COST) -> list
         ]
         if likelier:
             sentences.append(
-                f"Answers of {name} are likelier than under {first.label} by more than two "
+                f"Held-out answers ({name}) are likelier than under {first.label} by more than two "
                 f"standard errors: {', '.join(likelier)}."
             )
     few = sum(r.seeds < JUDGED for r in rows[1:])

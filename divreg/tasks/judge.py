@@ -87,6 +87,25 @@ def preferences(split: str = "train", seed: int = 0) -> "Dataset":
     return _paired(split, seed, choose)
 
 
+def best_and_worst(split: str = "train", seed: int = 0) -> "Dataset":
+    """Pair the best of each pool with the two worst: what is rejected is as wrong as DivPO's.
+
+    Args:
+        split: Whose numbers; ``"train"``.
+        seed: Of the sampling.
+    """
+
+    def choose(rewards: list[float], rare: list[float], texts: Sequence[str]) -> pairs.Picked:
+        found = pairs.divpo_pairs(rewards, rare, rho=0.0, texts=texts).pairs
+        worst = dict.fromkeys(texts[j] for j in sorted(range(len(texts)), key=rewards.__getitem__))
+        two = [texts.index(text) for text in list(worst)[:PAIRS]]
+        return pairs.Picked(
+            [(best, j) for best, _ in found for j in two if rewards[j] < rewards[best]]
+        )
+
+    return _paired(split, seed, choose)
+
+
 def divpo_by_range(split: str = "train", seed: int = 0) -> "Dataset":
     """Pair the same samples as DivPO does, its share read as one of the range of the rewards."""
     return _paired(

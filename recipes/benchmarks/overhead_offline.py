@@ -4,18 +4,19 @@ python recipes/benchmarks/overhead_offline.py [--rounds 6] [--steps 15] [--only 
 
 As ``overhead.py`` beside it: the arms take turns in one process, on the same texts at learning
 rate 0, and blocks of steps are compared with the same block of the baseline. The model is a small
-Llama with random weights whose loss head takes the share of all parameters that it takes in a model
-of 0.5 B (a quarter); each text has 64 tokens. Memory is the process' highest resident size in a
-turn, above what it held before; it needs Linux.
+Llama with random weights, whose loss head holds as large a share of its parameters as that of a
+model of 0.5 B (a quarter); a step reads four texts of 64 tokens. Memory is the highest resident
+size of a fresh process that trains one arm for a few steps, above what it held before; on Linux.
 """
 
 import argparse
-import ctypes
 import gc
 import json
 import logging
 import random
 import statistics
+import subprocess
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -28,13 +29,13 @@ import torch
 import transformers
 from datasets import Dataset
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM, PrinterCallback, PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, PrinterCallback
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from divreg import DiverseDPOConfig, DiverseDPOTrainer, DiverseSFTConfig, DiverseSFTTrainer
 from divreg.tasks import runs
 
-WORDS, TOKENS, ROWS = 4096, 64, 8
+WORDS, TOKENS, ROWS = 4096, 64, 4
 
 
 @dataclass
@@ -147,20 +148,34 @@ def resident(what: str) -> float:
     return next(float(x.split()[1]) / 1024 for x in lines if x.startswith(what))
 
 
-def measure(arm: Arm, options: argparse.Namespace) -> tuple[list[tuple[float, float]], float]:
-    """Train once: seconds (wall, processor) of each block of steps, and the peak of memory, MB."""
+def measure(arm: Arm, options: argparse.Namespace) -> list[tuple[float, float]]:
+    """Train once and return the seconds (wall, processor) of each block of steps."""
     with tempfile.TemporaryDirectory() as folder:
         trainer, clock = trainer_of(arm, folder, options), overhead.Clock()
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(clock)
         gc.collect()
-        before = 0.0
-        if Path("/proc/self/clear_refs").exists():
-            ctypes.CDLL(None).malloc_trim(0)
-            Path("/proc/self/clear_refs").write_text("5")  # forget the highest so far
-            before = resident("VmRSS")
         trainer.train()
-        return clock.blocks(options.logging_steps), resident("VmHWM") - before
+    return clock.blocks(options.logging_steps)
+
+
+def peak(arm: Arm, options: argparse.Namespace) -> float:
+    """Train a few steps and return what the process held at most, above what it held before, MB."""
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = trainer_of(arm, folder, options)
+        trainer.remove_callback(PrinterCallback)
+        gc.collect()
+        before = resident("VmRSS")
+        Path("/proc/self/clear_refs").write_text("5")  # forget the highest so far
+        trainer.train()
+        return resident("VmHWM") - before
+
+
+def fresh_peak(arm: Arm) -> float:
+    """Return the peak of an arm in a process of its own."""
+    words = [sys.executable, "-W", "ignore", __file__, "--steps", "2", "--peak", arm.name]
+    said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    return float(said.split()[-1])
 
 
 def run(options: argparse.Namespace, say: Callable[[str], None]) -> dict[str, Any]:
@@ -173,10 +188,11 @@ def run(options: argparse.Namespace, say: Callable[[str], None]) -> dict[str, An
     for round_ in range(options.rounds):
         turn = round_ * len(arms) // options.rounds
         for arm in [*arms[turn:], *arms[:turn]]:
-            blocks, peak = measure(arm, options)
-            times[arm.name] += blocks
-            peaks[arm.name].append(peak)
+            times[arm.name] += measure(arm, options)
         say(f"round {round_ + 1} of {options.rounds}")
+    for _ in range(options.memory):
+        for arm in arms:
+            peaks[arm.name].append(fresh_peak(arm))
     rng, rows = random.Random(0), []
     for arm in arms:
         row: dict[str, Any] = {"arm": arm.name, "baseline": arm.baseline, "asks": arm.kind}
@@ -189,7 +205,8 @@ def run(options: argparse.Namespace, say: Callable[[str], None]) -> dict[str, An
                 row[f"{clock}_percent"] = [
                     statistics.median(ratios), *overhead.interval(ratios, rng)
                 ]  # fmt: skip
-        row["peak_mb"] = [statistics.median(peaks[arm.name]), *_ends(peaks[arm.name])]
+        if peaks[arm.name]:
+            row["peak_mb"] = [statistics.median(peaks[arm.name]), *_ends(peaks[arm.name])]
         rows.append(row)
     facts = {"torch": torch.__version__, "threads": torch.get_num_threads(), **vars(options)}
     settings = {k: str(v) for k, v in facts.items()}
@@ -212,10 +229,10 @@ def table(rows: list[dict[str, Any]]) -> str:
         if row["baseline"]:
             both = (row["processor_percent"], row["wall_percent"])
             cells = [f"{m:+.1f} ({low:+.1f} to {high:+.1f})" for m, low, high in both]
-        middle, low, high = row["peak_mb"]
+        memory = "{:.0f} ({:.0f} to {:.0f})".format(*row["peak_mb"]) if "peak_mb" in row else ""
         lines.append(
             f"| {row['arm']} | {row['asks']} | {row['processor_ms']:.0f} | {cells[0]} | "
-            f"{cells[1]} | {middle:.0f} ({low:.0f} to {high:.0f}) |"
+            f"{cells[1]} | {memory} |"
         )
     return "\n".join(lines)
 
@@ -225,6 +242,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=6, help="turns of each arm (default: 6)")
     parser.add_argument("--steps", type=int, default=15, help="timed steps a turn (default: 15)")
     parser.add_argument("--logging_steps", type=int, default=5, help="steps of a block")
+    parser.add_argument("--memory", type=int, default=3, help="processes of each arm (default: 3)")
+    parser.add_argument("--peak", metavar="ARM", help="only print the peak of one arm, MB")
     parser.add_argument("--only", nargs="*", help="arms whose name contains one of these words")
     parser.add_argument("--out", type=Path, default=Path("runs/overhead_offline.json"))
     options = parser.parse_args()
@@ -233,6 +252,9 @@ def main() -> None:
     transformers.utils.logging.disable_progress_bar()
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
+    if options.peak:
+        print(peak(next(a for a in ARMS if a.name == options.peak), options))
+        return
     result = run(options, say=print)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

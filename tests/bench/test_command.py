@@ -113,6 +113,47 @@ def test_a_model_and_a_task_of_ones_own(here, capsys, monkeypatch):
     assert "my_task.TASK" in (here / "out" / "pareto.html").read_text()
 
 
+TEXTS = """
+task: expressions
+method: sft
+dataset: divreg.tasks.teacher.demonstrations
+held_out: {every answer: divreg.tasks.teacher.every_answer}
+steps: 2
+seeds: 1
+samples: 32
+rows:
+  CE: {baseline: true}
+  base: {baseline: true, train: false}
+  gem: {divreg: {interventions: [gem]}}
+"""
+
+
+def test_losses_of_texts_are_compared_like_methods(here, capsys, monkeypatch):
+    monkeypatch.setattr(command, "TRIAL", 2)
+    (here / "plan.yaml").write_text(TEXTS)
+    assert bench.main(arguments("--output-dir", "out")) == 0
+    found = json.loads((here / "out" / "results.json").read_text())
+    assert (found["method"], found["dataset"]) == ("sft", "divreg.tasks.teacher.demonstrations")
+    ce, base, gem = found["runs"]
+    assert [bool(line["entropy_curve"]) for line in (ce, base, gem)] == [True, False, True]
+    assert len({line["held_out_nats"]["every answer"] for line in found["runs"]}) == 3
+    assert [line["row"] for line in found["costs"]] == ["ce", "gem"]  # the base model costs nothing
+    table = (here / "out" / "table.md").read_text()
+    assert "| every answer, nats | ms a step | seeds |" in table
+    assert "of them the method" not in table
+    assert bench.main(arguments("--output-dir", "out")) == 0
+    assert "3 runs, 0 to do" in capsys.readouterr().out
+
+
+def test_data_without_a_column_stop_it_before_the_first_run(here):
+    (here / "plan.yaml").write_text(
+        TEXTS.replace("  gem: {", "  gem: {dataset: divreg.tasks.judge.preferences, ")
+        .replace("divreg.tasks.judge.preferences", "divreg.tasks.expressions.dataset")
+    )  # fmt: skip
+    with pytest.raises(ValueError, match=r"row 'gem': sft needs rows with .*has no completion"):
+        bench.main(arguments("--output-dir", "out"))
+
+
 def test_an_interrupted_benchmark_keeps_what_is_done(here, capsys, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
@@ -145,3 +186,29 @@ def test_every_row_of_the_plans_can_be_built(here, repo):
     chosen = command.plan.read(repo / "recipes" / "benchmarks" / "expressions.yaml")
     for row in chosen.rows:
         runs.rehearse(runs.Run(row), base, here / "out")
+
+
+@pytest.mark.parametrize("method", ["sft", "dpo"])
+def test_every_way_to_fine_tune_can_be_built(here, repo, method, monkeypatch):
+    from divreg.tasks import judge
+
+    base = tiny.base_model(SMALL)
+    for name in ("preferences", "best_and_worst", "divpo_by_range", "divpo_by_count"):
+        monkeypatch.setattr(judge, name, pairs)
+    chosen = command.plan.read(repo / "recipes" / "benchmarks" / f"expressions_{method}.yaml")
+    for row in chosen.rows:
+        runs.rehearse(chosen.run(row, 0), base, here / "out")
+
+
+def pairs(split, seed=0):
+    from datasets import Dataset
+
+    row = {"prompt": "24=", "chosen": "3*8", "rejected": "3*9", "weight": 1.0}
+    return Dataset.from_list([row] * 4)
+
+
+def test_rloo_is_compared_as_grpo_is(here):
+    (here / "plan.yaml").write_text(PLAN.replace("steps: 3", "steps: 3\nmethod: rloo"))
+    chosen = command.plan.read("plan.yaml")
+    for row in chosen.rows:
+        runs.rehearse(chosen.run(row, 0), tiny.base_model(SMALL), here / "out")

@@ -7,6 +7,7 @@ import yaml
 
 from divreg.bench import plan
 from divreg.methods import METHODS
+from divreg.tasks import runs
 from divreg.tasks.task import EXPRESSIONS, TASKS
 
 
@@ -80,6 +81,81 @@ def test_only_keeps_the_first_row_to_compare_with(write):
 def test_a_wrong_plan_is_refused_with_the_cure(write, changes, says):
     with pytest.raises(ValueError, match=says):
         plan.read(write(**changes))
+
+
+TEXTS = {"method": "sft", "dataset": "divreg.tasks.teacher.demonstrations"}
+PAIRS = {"method": "dpo", "dataset": "divreg.tasks.judge.preferences"}
+
+
+def test_texts_and_pairs_are_named_for_all_rows_or_for_one(write):
+    read = plan.read(
+        write(
+            **TEXTS,
+            held_out={"every answer": "divreg.tasks.teacher.every_answer"},
+            rows={
+                "CE": {"baseline": True},
+                "base": {"train": False},
+                "other": {"dataset": "divreg.tasks.expressions.demonstrations"},
+                "DFT": {"loss_type": "dft"},
+                "gem": {"divreg": {"interventions": ["gem"]}},
+            },
+        )
+    )
+    ce, base, other, dft, _ = (read.run(row, 0) for row in read.rows)
+    assert ce.learns_from == "divreg.tasks.teacher.demonstrations"
+    assert other.learns_from == "divreg.tasks.expressions.demonstrations"
+    assert not base.row.trained
+    assert (ce.settings["per_device_train_batch_size"], dft.settings["loss_type"]) == (32, "dft")
+    assert "num_generations" not in ce.settings
+    assert len({run.hash("m") for run in (ce, base, other, dft)}) == 4
+    assert plan.read(write(**TEXTS)).run(ce.row, 0).hash("m") != ce.hash("m")  # nothing held out
+
+
+def test_a_file_of_pairs_is_known_by_what_it_holds(write, tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    hashes = []
+    for text in ("{}", "{} "):
+        path.write_text(text)
+        read = plan.read(write(**{**PAIRS, "dataset": str(path)}))
+        hashes.append(read.run(read.rows[0], 0).hash("m"))
+    assert hashes[0] != hashes[1]
+
+
+def test_nothing_of_this_changes_what_a_run_of_grpo_is_called():
+    """Published results are known by their hashes."""
+    assert runs.Run(runs.PLAIN).hash("base") == runs.Run(runs.PLAIN, method="grpo").hash("base")
+    assert runs.Run(runs.PLAIN).hash("expressions-tiny") == "bb68896b"
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"method": "sftt"}, "no method 'sftt'.*Did you mean 'sft'"),
+        ({"method": "sft"}, "sft needs a dataset; row 'GRPO' has none.*prompt, completion"),
+        ({"dataset": "x.y"}, "grpo learns from prompts and the reward.*method: sft"),
+        ({"rows": {"a": {"dataset": "x.y"}}}, "grpo learns from prompts.*got dataset 'x.y'"),
+        ({**TEXTS, "dataset": "none.jsonl"}, "needs to be a file; there is none"),
+        ({**TEXTS, "dataset": "divreg.tasks.teacher.demos"}, "divreg.tasks.teacher"),
+        ({**TEXTS, "held_out": "x.y"}, "held_out needs data sets by the head of their column"),
+        ({**TEXTS, "rows": {"a": {"num_generations": 4}}}, "no key 'num_generations'"),
+        ({**TEXTS, "rows": {"a": {"train": False, "seed": 1}}}, "got seed beside it"),
+    ],
+)
+def test_wrong_data_are_refused_with_the_cure(write, changes, says):
+    with pytest.raises(ValueError, match=says):
+        plan.read(write(**changes))
+
+
+@pytest.mark.parametrize("method", ["sft", "dpo"])
+def test_the_plans_of_fine_tuning_have_every_loss(repo, method):
+    from divreg.losses import LOSSES, OPTIONS
+
+    read = plan.read(repo / "recipes" / "benchmarks" / f"expressions_{method}.yaml")
+    text = str([row.divreg for row in read.rows])
+    of_pairs = {"ddpo", "dorpo"}
+    wanted = of_pairs | set(OPTIONS) if method == "dpo" else set(LOSSES) - of_pairs
+    assert {f for f in wanted if f"'{f}'" not in text} <= {"dft"}  # TRL's own, among the baselines
+    assert read.rows[0].name in read.baselines
 
 
 @pytest.mark.parametrize("name", ["expressions", "expressions_hard", "countdown"])

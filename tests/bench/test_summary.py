@@ -38,6 +38,21 @@ def rows():
     )
 
 
+def test_held_out_answers_have_a_column_each_and_a_sentence():
+    def nats(x, value):
+        return {**x, "held_out_nats": {"demos": value}}
+
+    plain = [nats(line("plain", s, 0.8, 2.0 + s), 2.0 + s) for s in (0, 1, 2)]
+    ours = [nats(line("ours", s, 0.8, 3.0 + s), 1.0 + s + s / 10) for s in (0, 1, 2)]
+    rows = summary.summarise(results(*plain, *ours))
+    assert rows[0].nats["demos"].value == pytest.approx(3.0)
+    more = rows[1].more_nats["demos"]  # -1, -0.9, -0.8: paired, the seeds' own spread is gone
+    assert (more.value, more.error) == (pytest.approx(-0.9), pytest.approx(0.1 / 3**0.5))
+    assert "demos, nats" in page.headings(rows, 32)
+    assert len(page.cells(2, rows[1], rows[0])) == len(page.headings(rows, 32))
+    assert any("Held-out answers (demos) are likelier" in x for x in command.verdict(rows, 32))
+
+
 def test_means_have_standard_errors_and_differences_are_paired_by_seed(rows):
     plain, ours, _ = rows
     assert plain.right.show(2) == "0.70±0.10"
@@ -113,5 +128,5 @@ def test_the_costs_stand_in_the_table_as_a_share_of_the_step_without_them():
         {"row": "plain", "step_ms": 100.0, "method_ms": 0.0},
         {"row": "ours", "step_ms": 102.0, "method_ms": 2.0},
     ]
-    shown = [page.cells(1, row)[-3:-1] for row in summary.summarise(found)]
+    shown = [page.cells(1, row, row)[-3:-1] for row in summary.summarise(found)]
     assert shown == [["100", ""], ["102", "2.0 (2.0 %)"]]

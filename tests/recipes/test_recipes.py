@@ -17,7 +17,8 @@ TINY = [p for p in SHIPPED if p.parent.name == "tiny"]
 OF_THE_DEMO = [p for p in TINY if not p.name.startswith(("sft_", "dpo_"))]
 REAL = [p for p in SHIPPED if p.parent.name != "tiny"]
 OF_PAIRS = [p for p in REAL if "ultrafeedback" in p.parts]
-OF_ROLLOUTS = [p for p in REAL if p not in OF_PAIRS]
+OF_TEXTS = [p for p in REAL if {"tulu3", "infinity_chat"} & set(p.parts)]
+OF_ROLLOUTS = [p for p in REAL if p not in OF_PAIRS + OF_TEXTS]
 
 
 def ids(path):
@@ -157,6 +158,39 @@ def test_a_real_recipe_of_pairs_builds_and_steps(path, tiny_checkpoint, tmp_path
     logged = [row for row in trainer.state.log_history if "rewards/margins" in row]
     assert "diversity/top_mass_frac_chosen" in logged[0]
     assert trainer.beta == (0.15 if path.name == "spl.yaml" else 0.1)
+
+
+def conversations():
+    """Four rows in the shape of allenai/tulu-3-sft-mixture."""
+    from datasets import Dataset
+
+    rows = [
+        {
+            "id": str(i),
+            "messages": [
+                {"role": "user", "content": f"Name {i} animals."},
+                {"role": "assistant", "content": "A cat. " * i},
+            ],
+            "source": "nobody",
+        }
+        for i in range(1, 5)
+    ]
+    return {"train": Dataset.from_list(rows)}
+
+
+@pytest.mark.parametrize("path", OF_TEXTS, ids=ids)
+def test_a_real_recipe_of_texts_builds_and_steps(path, tiny_checkpoint, tmp_path, monkeypatch):
+    import datasets
+
+    asked = []
+    loaded = lambda path, **_: asked.append(path) or conversations()  # noqa: E731
+    monkeypatch.setattr(datasets, "load_dataset", loaded)
+    words = ("--model_name_or_path", tiny_checkpoint, "--dtype", "float32")
+    sizes = ("--per_device_train_batch_size", "2", "--gradient_accumulation_steps", "1")
+    trainer = train(path, tmp_path, monkeypatch, *words, *sizes)
+    assert asked[0] in ("allenai/tulu-3-sft-mixture", "liweijiang/infinite-chats-taxonomy")
+    logged = [row for row in trainer.state.log_history if "loss" in row]
+    assert ("diversity/ce_nats" in logged[0]) == (path.name == "gem.yaml")
 
 
 def test_gold_and_completion_meet_in_math_verify():
