@@ -182,8 +182,9 @@ def tune(
     annotated: bool,
     masked: bool,
     rate: float,
+    epochs: int,
 ) -> Path:
-    """Fine-tune for two epochs on narrow answers: with annotations or not, in the loss or not."""
+    """Fine-tune on narrow answers: with annotations or not, in the loss or not."""
     if (folder / "config.json").exists():
         return folder
     rows = [
@@ -192,7 +193,7 @@ def tune(
     ]
     trainer = DiverseSFTTrainer(
         load(source),
-        args=config(folder, seed, rate, epochs=2),
+        args=config(folder, seed, rate, epochs=epochs),
         train_dataset=Dataset.from_list(rows),
         processing_class=names,
         interventions=[losses.anchored] if masked else [],
