@@ -25,12 +25,25 @@ def test_help_lists_the_commands(capsys):
     for words in ([], ["--help"]):
         code, out, _ = divreg(*words, capsys=capsys)
         assert code == 0
-        names = ("demo", "grpo", "rloo", "sft", "report", "calibrate", "pairs", "annotate", "methods", "env")
+        names = (
+            "demo",
+            "grpo",
+            "rloo",
+            "sft",
+            "report",
+            "calibrate",
+            "pairs",
+            "annotate",
+            "methods",
+            "env",
+        )
         for command in names:
             assert f"\n    {command}" in out
 
 
-@pytest.mark.parametrize("command", ["demo", "report", "calibrate", "pairs", "annotate", "methods", "env"])
+@pytest.mark.parametrize(
+    "command", ["demo", "report", "calibrate", "pairs", "annotate", "methods", "env"]
+)
 def test_every_command_has_help(command, capsys):
     code, out, _ = divreg(command, "--help", capsys=capsys)
     assert code == 0

@@ -81,7 +81,10 @@ def annotate(
     done = {row[PLACE] for path in (output, left_out) for row in _continued(path)}
     found = Found(earlier=len(done))
     waiting: list[_Row] = []
-    with output.open("a", encoding="utf-8") as rows, left_out.open("a", encoding="utf-8") as without:
+    with (
+        output.open("a", encoding="utf-8") as rows,
+        left_out.open("a", encoding="utf-8") as without,
+    ):
         for place, row in rows_of(files, found.problems):
             if place in done:
                 continue
@@ -179,7 +182,9 @@ def _own(row: _Row, columns: Mapping[str, str]) -> dict[str, str]:
 def _missing(tags: Mapping[str, str], known: Vocabulary) -> str | None:
     """Say which key an annotation lacks."""
     lacking = [key for key in known if key not in tags]
-    return f"needs the keys {', '.join(known)}; got none called {lacking[0]!r}." if lacking else None
+    return (
+        f"needs the keys {', '.join(known)}; got none called {lacking[0]!r}." if lacking else None
+    )
 
 
 def _continued(path: Path) -> Iterator[Mapping[str, Any]]:

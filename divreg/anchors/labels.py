@@ -1,7 +1,7 @@
 """Labels written out, for a model whose vocabulary is to stay as it is: by characters, not markers.
 
-A row has ``input_ids`` and ``labels``, which TRL takes as they are, whatever it packs or cuts. Where
-markers can be added, ``divreg.losses.anchored`` needs no such columns.
+A row has ``input_ids`` and ``labels``, which TRL takes as they are, whatever it packs or cuts.
+Where markers can be added, ``divreg.losses.anchored`` needs no such columns.
 """
 
 import hashlib

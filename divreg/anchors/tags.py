@@ -77,7 +77,9 @@ def find_fault(tags: object, known: Vocabulary | None = None) -> str | None:
     if not isinstance(tags, Mapping) or not tags:
         return f"needs tags, a key and a value each; got {tags!r}. Write {{'topic': 'animals'}}."
     for key, value in tags.items():
-        if fault := _fault_of_key(key, known) or _fault_of_value(key, value, (known or {}).get(key)):
+        if fault := _fault_of_key(key, known) or _fault_of_value(
+            key, value, (known or {}).get(key)
+        ):
             return fault
     return None
 
@@ -148,6 +150,8 @@ def read(text: str) -> dict[str, str]:
             continue
         key, colon, value = part.partition(":")
         if not colon:
-            raise ValueError(f"tags need '<key>:<value>'; got {part.strip()!r}. Write topic:animals.")
+            raise ValueError(
+                f"tags need '<key>:<value>'; got {part.strip()!r}. Write topic:animals."
+            )
         tags[key.strip(" -*<>\t")] = value.strip(" <>\t")
     return tags

@@ -151,4 +151,3 @@ def _tokenizer(name: str | None, embed: str) -> Any:
             f"EndpointEncoder needs a tokenizer; got {name!r} ({first_line(error)}). "
             f"Pass the folder of a downloaded one."
         ) from error
-

@@ -65,6 +65,8 @@ def without_labels(
     if markers is not None:
         open_ended = spans(known["tokens"], known["document"], mask, markers).unfinished
         first = open_ended.clone()
-        first[:, 1:] &= ~open_ended[:, :-1] | (known["document"][:, 1:] != known["document"][:, :-1])
+        first[:, 1:] &= ~open_ended[:, :-1] | (
+            known["document"][:, 1:] != known["document"][:, :-1]
+        )
         counts["unfinished"] = int(first.sum())
     return Unlabelled({**batch, "labels": labels}, counts)

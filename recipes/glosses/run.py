@@ -83,7 +83,7 @@ def main() -> None:
     asked, tested = tasks(PROMPTS)
     names = tokenizer(parts.pretrain, work / "tokenizer", asked)
     embed = encoder(options.encoder)
-    classes = Classes(embed, parts.pretrain, parts.classify, work / "classes.npz")
+    classes = Classes(embed, parts.pretrain, parts.classify, work)
     print(f"classes: {classes.accuracy:.3f} right of {classes.tested_on}", flush=True)
     found = json.loads(options.results.read_text()) if options.results.exists() else {}
     found["classifier"] = {
@@ -104,7 +104,9 @@ def main() -> None:
                 model = trained(folder, size, seed, arm, parts, asked, names, options)
                 begun = time.time()
                 samples = answers(arm, load(model), parts, tested, names, seed)
-                runs[key] = {k: round(v, 5) for k, v in measure(tested, samples, embed, classes).items()}
+                runs[key] = {
+                    k: round(v, 5) for k, v in measure(tested, samples, embed, classes).items()
+                }
                 own = Counter(a.tags.get(KEY, "") for group in samples for a in group)
                 runs[key]["annotations"] = dict(own.most_common(5))
                 runs[key]["examples"] = [group[0].text for group in samples[:3]]
@@ -150,7 +152,7 @@ def answers(
     arm: str, model: Any, parts: Splits, tested: list[Task], names: Any, seed: int
 ) -> list[list[Sample]]:
     """Write the answers of an arm to every prompt."""
-    words = {"max_new_tokens": LONGEST, "batch_size": 360, "seed": seed}
+    words: dict[str, Any] = {"max_new_tokens": LONGEST, "batch_size": 360, "seed": seed}
     prompts = [t.asked if arm.endswith("base") else t.prompt for t in tested]
     if arm != "anchored_balanced":
         key = KEY if arm == "anchored_key_given" else None

@@ -14,8 +14,13 @@ import torch
 from datasets import Dataset
 from glosses import HEADERS, WORDS, Gloss, Task
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
-from transformers import PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
 
 from divreg import losses
 from divreg.anchors import markers, texts
@@ -139,9 +144,7 @@ class Both(torch.optim.Optimizer):
         chosen = set(map(id, inside))
         others = [p for p in model.parameters() if id(p) not in chosen]
         self.parts = [
-            torch.optim.Muon(
-                inside, lr=rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"
-            ),
+            torch.optim.Muon(inside, lr=rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
             torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.98), weight_decay=0.0),
         ]
         super().__init__([group for part in self.parts for group in part.param_groups], {})

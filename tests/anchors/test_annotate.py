@@ -77,9 +77,7 @@ def test_a_whole_response_without_an_annotation_is_left_out_for_good(docs, tmp_p
 
 def test_columns_that_are_there_are_annotations(docs, tmp_path):
     annotate([docs], tmp_path / "out.jsonl", None, KNOWN, columns={"topic": "kind"}, whole=True)
-    assert rows(tmp_path / "out.jsonl")[1]["text"] == (
-        "<|tag|>topic<|value|>animals<|/tag|>A dog."
-    )
+    assert rows(tmp_path / "out.jsonl")[1]["text"] == ("<|tag|>topic<|value|>animals<|/tag|>A dog.")
 
 
 BAD = {

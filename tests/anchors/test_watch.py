@@ -9,12 +9,12 @@ from divreg.anchors import texts
 from divreg.trainers.anchor_watch import AnchorWatch
 from divreg.trainers.sft import DiverseSFTConfig, DiverseSFTTrainer
 
-VALUES = {"topic": ["animals", "tools", "numbers"]}
+VALUES = {"topic": ["a", "b", "c"]}
 
 
 @pytest.fixture
 def run(model, names, tmp_path):
-    """``run(**watch)``: three steps towards one topic; the trainer and what its records hold."""
+    """``run(**watch)``: six steps towards one topic; the trainer and what its records hold."""
 
     def go(monitored=False, **watch):
         callbacks = []
@@ -28,7 +28,7 @@ def run(model, names, tmp_path):
             model,
             args=DiverseSFTConfig(
                 output_dir=str(tmp_path),
-                max_steps=3,
+                max_steps=6,
                 learning_rate=1e-2,
                 use_cpu=True,
                 bf16=False,
@@ -38,7 +38,7 @@ def run(model, names, tmp_path):
                 disable_tqdm=True,
             ),
             train_dataset=Dataset.from_list(
-                [texts.example("Name one.", {"topic": "animals"}, "A cat.")] * 24
+                [texts.example("Name one.", {"topic": "a"}, "A cat.")] * 48
             ),
             processing_class=names,
             callbacks=callbacks,
@@ -54,12 +54,12 @@ def run(model, names, tmp_path):
 def test_a_model_that_learns_one_topic_moves_away_from_its_start(run, tmp_path):
     trainer = run(values=VALUES, monitored=True)
     logs = [row for row in trainer.state.log_history if "anchor/kl_nats" in row]
-    assert [row["step"] for row in logs] == [1, 2, 3]
+    assert [row["step"] for row in logs] == [1, 2, 3, 4, 5, 6]
     assert 0 < logs[0]["anchor/kl_nats"] < logs[-1]["anchor/kl_nats"]
     assert logs[0]["anchor/entropy_nats"] > logs[-1]["anchor/entropy_nats"]
     assert 0 < logs[0]["anchor/mass_frac"] <= 1
     lines = (tmp_path / "divreg" / "events.jsonl").read_text().splitlines()
-    seen = [e["signals"] for e in map(json.loads, lines) if e.get("mode") == "probe"]
+    seen = [e["signals"] for e in map(json.loads, lines) if e["event"] == "step"]
     assert seen[0]["anchor_kl_nats"] == 0
     assert seen[-1]["anchor_kl_nats"] == pytest.approx(logs[-1]["anchor/kl_nats"], rel=1e-5)
     assert len(json.loads((tmp_path / "divreg" / "anchor_start.json").read_text())[0]) == 3
@@ -68,7 +68,7 @@ def test_a_model_that_learns_one_topic_moves_away_from_its_start(run, tmp_path):
 def test_the_training_does_not_notice(run, model):
     before = {n: p.detach().clone() for n, p in model.named_parameters()}
     found = []
-    for words in ({"values": VALUES}, {"values": {"topic": ["tools"]}}):
+    for words in ({"values": VALUES}, {"values": {"topic": ["a"]}}):
         with torch.no_grad():
             for n, p in model.named_parameters():
                 p.copy_(before[n])

@@ -90,7 +90,9 @@ def test_what_is_learned_is_the_old_share_of_topics_times_the_new_responses():
 
         solver.step(loss)
         found[name] = topic.softmax(0) @ response.softmax(1)
-    torch.testing.assert_close(found["plain"].detach(), torch.tensor([0.87, 0.13]), atol=1e-3, rtol=0)
+    torch.testing.assert_close(
+        found["plain"].detach(), torch.tensor([0.87, 0.13]), atol=1e-3, rtol=0
+    )
     torch.testing.assert_close(
         found["anchored"].detach(), torch.tensor([0.75, 0.25]), atol=1e-3, rtol=0
     )
