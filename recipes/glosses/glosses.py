@@ -153,8 +153,7 @@ def split(
     chosen: dict[str, list[Gloss]] = {}
     for part, count in tune.items():
         quota = {
-            kind: round(share * count)
-            for kind, share in zip(FAVOURED[part], shares, strict=True)
+            kind: round(share * count) for kind, share in zip(FAVOURED[part], shares, strict=True)
         }
         rest = count - sum(quota.values())
         chosen[part] = []

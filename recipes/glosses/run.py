@@ -13,6 +13,7 @@ import random
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,9 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="models and samples go here")
     parser.add_argument("--sizes", nargs="+", default=list(SIZES), choices=list(SIZES))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--tokens", type=int, help="of pre-training")
+    parser.add_argument("--batch", type=int, help="blocks of 128 tokens in a step of pre-training")
+    parser.add_argument("--base-rate", type=float, help="of pre-training")
     parser.add_argument("--rate", type=float, default=RATE, help="of fine-tuning")
     parser.add_argument("--epochs", type=int, default=EPOCHS, help="of fine-tuning")
     parser.add_argument(
@@ -139,10 +143,12 @@ def trained(
 ) -> Path:
     """Return the model of an arm, trained if it is not there yet."""
     arm = WAYS.get(arm, arm)
+    given = {"tokens": options.tokens, "batch": options.batch, "rate": options.base_rate}
+    scale = replace(SIZES[size], **{name: x for name, x in given.items() if x is not None})
 
     def base(name: str) -> Path:
         annotated = name == "annotated_base"
-        return pretrain(SIZES[size], seed, annotated, parts.pretrain, names, folder / name)
+        return pretrain(scale, seed, annotated, parts.pretrain, names, folder / name)
 
     if arm not in TUNED:
         return base(arm)

@@ -48,7 +48,7 @@ def tables(results: dict[str, Any]) -> list[str]:
     accuracy = results["classifier"]
     lines = [
         f"Classes are told by logistic regression on all-MiniLM-L6-v2, right for "
-        f"{accuracy['accuracy']:.1%} of {accuracy['tested_on']:,} glosses that it was not fitted to.",
+        f"{accuracy['accuracy']:.1%} of {accuracy['tested_on']:,} glosses not seen before.",
     ]
     settings = sorted({key.partition("@")[2] for key in runs})
     for setting in settings:
@@ -104,8 +104,8 @@ def ratios(found: dict[str, dict[str, Any]]) -> list[str]:
         if pairs:
             closed, ratio = ([p[i] for p in pairs] for i in (0, 1))
             lines.append(
-                f"- {title}: {shown(closed)} of the gap closed; the collapse is {shown(ratio)} times "
-                f"smaller."
+                f"- {title}: {shown(closed)} of the gap closed; the collapse is {shown(ratio)} "
+                f"times smaller."
             )
     return lines
 
