@@ -29,6 +29,7 @@ DIVERSITY = {
 COLUMNS = {
     **DIVERSITY,
     "followed_frac": "instruction followed",
+    "nonempty_frac": "not empty",
     "annotated_frac": "annotated",
     "agreed_frac": "text agrees with annotation",
     "anchor_kl_nats": "KL of annotations, nats",
