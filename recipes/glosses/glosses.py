@@ -34,10 +34,11 @@ OPENINGS = [
     *("in other words", "to be clear", "put plainly", "for the record"),
 ]
 ENDS = [".", "!"]
-NARROW = {  # shares of the classes of fine-tuning; what is left goes to all others, as they come
-    "noun": {"noun.animal": 0.85, "noun.plant": 0.10},
-    "verb": {"verb.motion": 0.85, "verb.contact": 0.10},
+FAVOURED = {
+    "noun": ("noun.animal", "noun.plant"),
+    "verb": ("verb.motion", "verb.contact"),
 }
+"""Classes of fine-tuning; what is left goes to all others, as they come."""
 
 
 class Gloss(NamedTuple):
@@ -129,15 +130,31 @@ class Splits(NamedTuple):
     classify: list[Gloss]
 
 
-def split(glosses: list[Gloss], tune: dict[str, int], classify: int, seed: int = 0) -> Splits:
-    """Set aside what is fine-tuned on, as narrow as ``NARROW`` says, and what tests classes."""
+def split(
+    glosses: list[Gloss],
+    tune: dict[str, int],
+    classify: int,
+    shares: tuple[float, float] = (0.85, 0.10),
+    seed: int = 0,
+) -> Splits:
+    """Set aside what is fine-tuned on, and what tests classes.
+
+    Args:
+        glosses: All there are.
+        tune: How many to fine-tune on, of each part of speech.
+        classify: How many to test classes with.
+        shares: Of the two favoured classes among what is fine-tuned on.
+        seed: Of the draw.
+    """
     chance = random.Random(seed)
     pool = chance.sample(glosses, len(glosses))
     tested, pool = pool[:classify], pool[classify:]
     taken: set[str] = set()
     chosen: dict[str, list[Gloss]] = {}
     for part, count in tune.items():
-        quota = {kind: round(share * count) for kind, share in NARROW[part].items()}
+        quota = {
+            kind: round(share * count) for kind, share in zip(FAVOURED[part], shares, strict=True)
+        }
         rest = count - sum(quota.values())
         chosen[part] = []
         for gloss in pool:
@@ -145,7 +162,7 @@ def split(glosses: list[Gloss], tune: dict[str, int], classify: int, seed: int =
                 continue
             if quota.get(gloss.kind, 0) > 0:
                 quota[gloss.kind] -= 1
-            elif gloss.kind not in NARROW[part] and rest > 0:
+            elif gloss.kind not in FAVOURED[part] and rest > 0:
                 rest -= 1
             else:
                 continue
@@ -159,7 +176,7 @@ def tasks(held_out: int, seed: int = 0) -> tuple[list[Task], list[Task]]:
     every = [
         Task(ask, part, opening, end)
         for ask in ASKS
-        for part in NARROW
+        for part in FAVOURED
         for opening in OPENINGS
         for end in ENDS
     ]

@@ -54,24 +54,33 @@ class Classes:
 
 
 def measure(
-    tasks: list[Task], samples: list[list[Sample]], encoder: Any, classes: Classes
+    tasks: list[Task],
+    samples: list[list[Sample]],
+    encoder: Any,
+    classes: Classes,
+    key: str,
 ) -> dict[str, float]:
     """Return means over the prompts.
 
     What is compared is the content: opening and end are left out, for every model alike. Answers
-    without any are no answers: they are counted and compared with nothing.
+    without any are no answers: they are counted and compared with nothing. ``agreed_frac`` is how
+    often the class of an answer is the one that its annotation has under ``key``.
     """
-    entropy, distance, vendi, followed, kept = [], [], [], [], []
+    entropy, distance, vendi, followed, kept, agreed = [], [], [], [], [], []
     for task, answers in zip(tasks, samples, strict=True):
-        texts = [t for t in (content(a.text) for a in answers) if t]
-        vectors = encoder(texts)
-        entropy.append(answer_entropy_nats(classes(vectors)))
+        said = [a for a in answers if content(a.text)]
+        vectors = encoder([content(a.text) for a in said])
+        found = classes(vectors)
+        entropy.append(answer_entropy_nats(found))
+        agreed += [c == a.tags[key] for c, a in zip(found, said, strict=True) if key in a.tags]
         distance.append(cosine_diversity(vectors))
         vendi.append(vendi_score_from_embeddings(vectors))
         followed.append(statistics.mean(task.followed(a.text) for a in answers))
-        kept.append(len(texts) / len(answers))
+        kept.append(len(said) / len(answers))
     every = [a for answers in samples for a in answers]
+    more = {"agreed_frac": statistics.mean(agreed)} if agreed else {}
     return {
+        **more,
         "class_entropy_nats": statistics.mean(entropy),
         "cosine_distance": statistics.mean(distance),
         "vendi": statistics.mean(vendi),

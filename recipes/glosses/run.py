@@ -13,6 +13,7 @@ import random
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from divreg.encoders.sentence import SentenceEncoder
 RESULTS = Path(__file__).parent / "results" / "glosses.json"
 TUNED_ON = {"noun": 1200, "verb": 400}
 TESTED_ON, PROMPTS, SAMPLES, LONGEST = 2000, 9, 40, 48
-RATE, EPOCHS = 1e-3, 5
+RATE, EPOCHS, SHARES = 1e-3, 5, (0.85, 0.10)
 
 # Of every fine-tuned model: which base it begins with, whether its examples have annotations, and
 # whether these are left out of the loss.
@@ -71,19 +72,29 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="models and samples go here")
     parser.add_argument("--sizes", nargs="+", default=list(SIZES), choices=list(SIZES))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--tokens", type=int, help="of pre-training")
+    parser.add_argument("--batch", type=int, help="blocks of 128 tokens in a step of pre-training")
+    parser.add_argument("--base-rate", type=float, help="of pre-training")
     parser.add_argument("--rate", type=float, default=RATE, help="of fine-tuning")
     parser.add_argument("--epochs", type=int, default=EPOCHS, help="of fine-tuning")
+    parser.add_argument(
+        "--shares", nargs=2, type=float, default=SHARES, help="of the classes of fine-tuning"
+    )
     parser.add_argument("--arms", nargs="+", default=ARMS, choices=ARMS)
     parser.add_argument("--encoder", help="folder or name of all-MiniLM-L6-v2")
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
     torch.set_num_threads(1)
     work: Path = options.work
-    parts = split(read(fetch(work / "wordnet")), TUNED_ON, TESTED_ON)
+    glosses = read(fetch(work / "wordnet"))
+    parts = split(glosses, TUNED_ON, TESTED_ON)
     asked, tested = tasks(PROMPTS)
     names = tokenizer(parts.pretrain, work / "tokenizer", asked)
     embed = encoder(options.encoder)
     classes = Classes(embed, parts.pretrain, parts.classify, work)
+    setting = (options.rate, options.epochs, tuple(options.shares))
+    suffix = "" if setting == (RATE, EPOCHS, SHARES) else _written(setting)
+    tuned = split(glosses, TUNED_ON, TESTED_ON, setting[2]).tune  # the same bases for all shares
     print(f"classes: {classes.accuracy:.3f} right of {classes.tested_on}", flush=True)
     found = json.loads(options.results.read_text()) if options.results.exists() else {}
     found["classifier"] = {
@@ -96,17 +107,15 @@ def main() -> None:
         for size in options.sizes:
             folder = work / f"{size}-{seed}"
             for arm in options.arms:
-                key = f"{size}/{seed}/{arm}"
-                if not arm.endswith("base") and (options.rate, options.epochs) != (RATE, EPOCHS):
-                    key += f"@{options.rate:g}x{options.epochs}"
+                key = f"{size}/{seed}/{arm}" + ("" if arm.endswith("base") else suffix)
                 if key in runs:
                     continue
-                model = trained(folder, size, seed, arm, parts, asked, names, options)
+                pairs = examples(tuned, asked, seed)
+                model = trained(folder, size, seed, arm, parts, pairs, names, options, suffix)
                 begun = time.time()
                 samples = answers(arm, load(model), parts, tested, names, seed)
-                runs[key] = {
-                    k: round(v, 5) for k, v in measure(tested, samples, embed, classes).items()
-                }
+                numbers = measure(tested, samples, embed, classes, KEY)
+                runs[key] = {name: round(value, 5) for name, value in numbers.items()}
                 own = Counter(a.tags.get(KEY, "") for group in samples for a in group)
                 runs[key]["annotations"] = dict(own.most_common(5))
                 runs[key]["examples"] = [group[0].text for group in samples[:3]]
@@ -115,22 +124,31 @@ def main() -> None:
                 print(key, f"{time.time() - begun:.0f} s", runs[key], flush=True)
 
 
+def _written(setting: tuple[float, int, tuple[float, ...]]) -> str:
+    """Write a setting of fine-tuning, to tell models and results apart."""
+    rate, epochs, shares = setting
+    return f"@{rate:g}x{epochs}" + ("" if shares == SHARES else f"@{shares[0]:g}+{shares[1]:g}")
+
+
 def trained(
     folder: Path,
     size: str,
     seed: int,
     arm: str,
     parts: Splits,
-    asked: list[Task],
+    pairs: list[tuple[Task, Gloss]],
     names: Any,
     options: argparse.Namespace,
+    suffix: str,
 ) -> Path:
     """Return the model of an arm, trained if it is not there yet."""
     arm = WAYS.get(arm, arm)
+    given = {"tokens": options.tokens, "batch": options.batch, "rate": options.base_rate}
+    scale = replace(SIZES[size], **{name: x for name, x in given.items() if x is not None})
 
     def base(name: str) -> Path:
         annotated = name == "annotated_base"
-        return pretrain(SIZES[size], seed, annotated, parts.pretrain, names, folder / name)
+        return pretrain(scale, seed, annotated, parts.pretrain, names, folder / name)
 
     if arm not in TUNED:
         return base(arm)
@@ -138,9 +156,9 @@ def trained(
     return tune(
         base(source),
         seed,
-        examples(parts.tune, asked, seed),
+        pairs,
         names,
-        folder / f"{arm}@{options.rate:g}x{options.epochs}",
+        folder / f"{arm}{suffix}",
         annotated=annotated,
         masked=masked,
         rate=options.rate,

@@ -40,6 +40,7 @@ class Size:
     tokens: int
     rate: float
     heads: int = 4
+    batch: int = 16
 
 
 SIZES = {
@@ -125,7 +126,7 @@ def pretrain(
         markers.add_markers(net, names)
     trainer = DiverseSFTTrainer(
         net,
-        args=config(folder, seed, size.rate, epochs=1, bf16=True),
+        args=config(folder, seed, size.rate, epochs=1, batch=size.batch, bf16=True),
         train_dataset=Dataset.from_dict({"input_ids": blocks}),
         processing_class=names,
         interventions=[],
@@ -207,12 +208,12 @@ def tune(
 
 
 def config(
-    folder: Path, seed: int, rate: float, *, epochs: int, bf16: bool = False
+    folder: Path, seed: int, rate: float, *, epochs: int, batch: int = 16, bf16: bool = False
 ) -> DiverseSFTConfig:
     """Return the settings of both trainings."""
     return DiverseSFTConfig(
         output_dir=str(folder),
-        per_device_train_batch_size=16,
+        per_device_train_batch_size=batch,
         num_train_epochs=epochs,
         learning_rate=rate,
         lr_scheduler_type="cosine",
