@@ -24,6 +24,7 @@ _PACKAGES = (
 )
 # Commands whose module has `add_arguments` and `main`, and is imported when one of them runs.
 _MODULES = {
+    "check": ("divreg.check", "Count how many different right answers a model has. No training."),
     "demo": ("divreg.demo", "Train a tiny model both ways and compare: a few minutes on a CPU."),
     "report": ("divreg.report", "Explain one run, or compare two, in one HTML file."),
     "measure": ("divreg.measure", "Count how different the completions in files are."),
@@ -34,16 +35,18 @@ _MODULES = {
     "trace": ("divreg.trace", "Sample a lineage of checkpoints: where the variety went."),
     "bench": ("divreg.bench", "Compare methods x seeds on one task: data and a Pareto page."),
     "pairs": ("divreg.data.command", "Make preference pairs that prefer diverse good responses."),
+    "annotate": ("divreg.anchors.command", "Say in front of texts what they are about."),
     "calibrate": ("divreg.calibrate", "Pick the threshold of the same from labelled pairs."),
 }
 _TRAINING = ("grpo", "rloo", "sft", "dpo")  # TRL's parser reads everything that follows
 COMMANDS = (
-    *("demo", *_TRAINING, "report", "measure", "compare", "trace", "bench", "calibrate"),
-    *("pairs", "methods", "env"),
+    *("check", "demo", *_TRAINING, "report", "measure", "compare", "trace", "bench"),
+    *("calibrate", "pairs", "annotate", "methods", "env"),
 )
 
 _EXAMPLES = """\
 examples:
+  divreg check MODEL                           how many different right answers it has
   divreg demo                                  see plain GRPO collapse and DiverseGRPOTrainer hold
   divreg report runs/my-grpo                   explain a run that already happened
   divreg measure samples.jsonl                 how different are the completions of each prompt
@@ -51,9 +54,11 @@ examples:
   divreg trace base=DIR sft=DIR rl=DIR         at which stage the variety went
   divreg grpo --config recipes/expressions/tiny/darling.yaml --max_steps 50
   divreg sft --config recipes/expressions/tiny/sft_gem.yaml
+  divreg dpo --config recipes/expressions/tiny/dpo_ddpo.yaml
   divreg bench recipes/benchmarks/expressions.yaml   every method side by side, hours
   divreg calibrate pairs.jsonl --encoder NAME  when two texts are the same, from labelled pairs
   divreg pairs scored.jsonl --output pairs.jsonl   diverse preference pairs for DPO
+  divreg annotate docs.jsonl --output annotated.jsonl --key topic --model DIR   for anchoring
   divreg methods                               what there is, with hyper-parameters and sources
 
 exit codes: 0 done or healthy, 2 bad input, 3 collapsed or exploding (report)

@@ -25,7 +25,22 @@ MAY = {
     "divreg.compose": (set(), {"divreg.control"}),
     "divreg.control": (set(), set()),
     "divreg.methods": ({"torch", "jaxtyping"}, {"divreg.compose", "divreg.methods"}),
-    "divreg.losses": ({"torch", "jaxtyping"}, {"divreg.compose", "divreg.losses"}),
+    "divreg.losses": (
+        {"torch", "jaxtyping"},
+        {"divreg.anchors.spans", "divreg.compose", "divreg.losses"},
+    ),
+    "divreg.anchors": (
+        {"numpy", "torch", "jaxtyping", "transformers", "rich"},
+        {"divreg.anchors", "divreg.encoders.server", "divreg.measure.generations", "divreg.spec"},
+    ),
+    "divreg.anchors.annotate": (
+        set(),
+        {"divreg.anchors", "divreg.measure.generations"},
+    ),
+    "divreg.anchors.drift": ({"numpy"}, set()),
+    "divreg.anchors.spans": ({"torch", "jaxtyping"}, set()),
+    "divreg.anchors.tags": (set(), set()),
+    "divreg.anchors.texts": (set(), {"divreg.anchors.tags"}),
     "divreg.metrics": ({"numpy"}, {"divreg.metrics"}),
     "divreg.measure": (
         {"numpy", "pyarrow", "rich"},
@@ -100,6 +115,7 @@ ONLY = {
         "divreg.demo",
         "divreg.tasks",
         "divreg.encoders",
+        "divreg.anchors.annotators",
         "divreg.trace",
     ),
     "math_verify": ("divreg.graders.maths",),
@@ -110,6 +126,8 @@ ONLY = {
 # functions there.
 LATE = (
     "divreg",
+    *(f"divreg.anchors.{part}" for part in ("annotate", "annotators", "command", "drift")),
+    *(f"divreg.anchors.{part}" for part in ("markers", "sample", "tags", "texts", "watch")),
     "divreg.calibrate",
     "divreg.cli",
     "divreg.compose",

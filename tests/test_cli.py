@@ -25,13 +25,15 @@ def test_help_lists_the_commands(capsys):
     for words in ([], ["--help"]):
         code, out, _ = divreg(*words, capsys=capsys)
         assert code == 0
-        names = ["demo", "grpo", "rloo", "sft", "dpo", "report", "calibrate", "pairs"]
-        names += ["methods", "env"]
+        names = ["check", "demo", "grpo", "rloo", "sft", "dpo", "report", "calibrate", "pairs"]
+        names += ["annotate", "methods", "env"]
         for command in names:
             assert f"\n    {command}" in out
 
 
-@pytest.mark.parametrize("command", ["demo", "report", "calibrate", "pairs", "methods", "env"])
+@pytest.mark.parametrize(
+    "command", ["demo", "report", "calibrate", "pairs", "annotate", "methods", "env"]
+)
 def test_every_command_has_help(command, capsys):
     code, out, _ = divreg(command, "--help", capsys=capsys)
     assert code == 0

@@ -77,7 +77,11 @@ def test_a_demo_that_is_stopped_says_how_to_go_on_and_leaves_nobody_training(
             os.kill(os.getpid() if how == signal.SIGINT else reached[0].pid, how)
 
     monkeypatch.setattr(Progress, "update", stop)
-    assert demo.run(output_dir=tmp_path, steps=500, console=console) == code
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` ignores it
+    try:
+        assert demo.run(output_dir=tmp_path, steps=500, console=console) == code
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert words in console.export_text()
     assert reached
     deadline = time.monotonic() + 30

@@ -1,12 +1,6 @@
 """Embeddings from an OpenAI-compatible server: vLLM, TEI, SGLang, llama.cpp or a provider."""
 
-import http.client
 import json
-import os
-import time
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,10 +8,8 @@ import numpy as np
 
 from divreg.encoders.apart import at_least_one, first_line
 from divreg.encoders.recent import Recent
+from divreg.encoders.server import CURES, Server
 from divreg.encoders.view import Embed, View
-
-LONGEST_PAUSE = 30.0  # seconds between two attempts
-_BUSY = (408, 429, 500, 502, 503, 504)
 
 
 class EndpointEncoder:
@@ -64,26 +56,11 @@ class EndpointEncoder:
         tokens: int | None = None,
         cache_size: int = 20_000,
     ):
-        address = urllib.parse.urlsplit(str(url))
-        if address.scheme not in ("http", "https") or not address.hostname:
-            raise ValueError(
-                f"EndpointEncoder needs a URL; got {url!r}. Use 'http://localhost:8000/v1'."
-            )
-        if address.username or address.query:  # the address is recorded with the run
-            raise ValueError(
-                f"EndpointEncoder needs an address without a password or a query; got one for "
-                f"{address.hostname}. Put the key into an environment variable and name that: "
-                f"api_key_env='MY_KEY'."
-            )
-        if retries < 0 or timeout <= 0:
-            raise ValueError(
-                f"EndpointEncoder needs retries >= 0 and timeout > 0; got retries={retries} and "
-                f"timeout={timeout}. Use retries=5, timeout=60."
-            )
+        self._server = Server(
+            url, "/embeddings", "EndpointEncoder", key=api_key_env, timeout=timeout, retries=retries
+        )
         at_least_one("EndpointEncoder", "batch_size", batch_size, 64)
-        self.url = str(url).rstrip("/").removesuffix("/embeddings") + "/embeddings"
-        self.name, self.batch_size, self.api_key_env = str(model), batch_size, api_key_env
-        self.timeout, self.retries = timeout, retries
+        self.url, self.name, self.batch_size = self._server.url, str(model), batch_size
         self._view = View(
             "EndpointEncoder",
             embed,
@@ -119,47 +96,13 @@ class EndpointEncoder:
         return np.concatenate([self._ask(texts[s : s + self.batch_size]) for s in starts])
 
     def _ask(self, texts: list[str]) -> np.ndarray:
-        """Send one request, again and again while the server is busy: ``(n, d)`` float32."""
-        wait = 1.0
-        for left in range(self.retries, -1, -1):
-            try:
-                with urllib.request.urlopen(self._request(texts), timeout=self.timeout) as reply:
-                    return self._vectors(reply.read(), len(texts))
-            except urllib.error.HTTPError as error:
-                with error:
-                    if error.code not in _BUSY:
-                        raise self._refused(error) from error
-                    reason = f"HTTP {error.code}: {_said(error)}"
-                    asked = error.headers.get("Retry-After") or ""
-                pause = float(asked) if asked.isdecimal() else wait
-            except (OSError, http.client.HTTPException) as error:  # unreachable, or broken off
-                reason = first_line(error)
-                pause = wait
-            if left:
-                time.sleep(min(pause, LONGEST_PAUSE))
-                wait *= 2
-        raise ConnectionError(
-            f"EndpointEncoder needs an answer from {self.url}; got none in {self.retries + 1} "
-            f"attempts ({reason}). Start the server, or give it more time with timeout= and "
-            f"retries=."
-        )
-
-    def _request(self, texts: list[str]) -> urllib.request.Request:
+        """Send one request: ``(n, d)`` float32."""
         body = {
             "model": self.name,
             "input": [text or " " for text in texts],
             "encoding_format": "float",
         }
-        headers = {"Content-Type": "application/json", "Accept": "application/json"}
-        if self.api_key_env is not None:
-            key = os.environ.get(self.api_key_env)
-            if not key:
-                raise ValueError(
-                    f"EndpointEncoder needs a key in the environment variable {self.api_key_env}; "
-                    f"got none. Type export {self.api_key_env}=... before the training."
-                )
-            headers["Authorization"] = f"Bearer {key}"
-        return urllib.request.Request(self.url, json.dumps(body).encode(), headers)
+        return self._vectors(self._server.post(body, self._refused), len(texts))
 
     def _vectors(self, body: bytes, count: int) -> np.ndarray:
         """Read the server's answer, in the order of ``index``."""
@@ -181,16 +124,11 @@ class EndpointEncoder:
             )
         return vectors
 
-    def _refused(self, error: urllib.error.HTTPError) -> ValueError:
-        cures = {
-            401: "Name the variable that holds the key: api_key_env='OPENAI_API_KEY'.",
-            403: "Name the variable that holds the key: api_key_env='OPENAI_API_KEY'.",
-            404: "Check the address, which usually ends in /v1, and the name of the model.",
-        }
+    def _refused(self, code: int, said: str) -> str:
         long = "If a text is too long, use embed='last_tokens' with tokenizer= and tokens=."
-        return ValueError(
-            f"EndpointEncoder needs embeddings of {self.name!r} from {self.url}; got HTTP "
-            f"{error.code}: {_said(error)}. {cures.get(error.code, long)}"
+        return (
+            f"EndpointEncoder needs embeddings of {self.name!r} from {self.url}; got HTTP {code}: "
+            f"{said}. {CURES.get(code, long)}"
         )
 
 
@@ -213,8 +151,3 @@ def _tokenizer(name: str | None, embed: str) -> Any:
             f"EndpointEncoder needs a tokenizer; got {name!r} ({first_line(error)}). "
             f"Pass the folder of a downloaded one."
         ) from error
-
-
-def _said(error: urllib.error.HTTPError) -> str:
-    """Return the start of what the server says about an error, on one line."""
-    return " ".join(error.read().decode("utf-8", "replace").split())[:200] or str(error.reason)

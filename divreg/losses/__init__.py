@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from divreg.losses.anchored import anchored as anchored
 from divreg.losses.confidence_penalty import confidence_penalty as confidence_penalty
 from divreg.losses.confidence_penalty import confidence_penalty_hinge as confidence_penalty_hinge
 from divreg.losses.ddpo import ddpo as ddpo

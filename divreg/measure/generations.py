@@ -121,6 +121,16 @@ def read(files: Sequence[Path], problems: Problems) -> Iterator[Sample]:
                 problems.add(str(error), place)
 
 
+def rows_of(files: Sequence[Path], problems: Problems) -> Iterator[tuple[str, Any]]:
+    """Yield the rows of files of any kind, each with its place; what is no JSON goes to problems.
+
+    Raises:
+        ValueError: If a file cannot be read.
+    """
+    for path in files:
+        yield from _parquet(path) if path.suffix == ".parquet" else _lines(path, problems)
+
+
 def samples(row: Any, place: str = "") -> list[Sample]:
     """Return the samples that one row holds.
 

@@ -20,7 +20,7 @@ from divreg.monitor.detect import Alert, Detector
 from divreg.monitor.indicators import Indicators
 from divreg.monitor.memory import Memory
 from divreg.monitor.observe import Batch, Observation, merged, observe
-from divreg.monitor.reading import Reader
+from divreg.monitor.reading import Reader, watched
 from divreg.monitor.tell import run_facts, tell
 from divreg.records import Recorder
 from divreg.trainers import _seams
@@ -219,9 +219,8 @@ class CollapseMonitor(TrainerCallback, ExportableState):
         if not self.rolls_out and not resumed:
             self._probe(0, record=True)
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
         """Look at the step's rollout, or sample the probes, and say what is wrong."""
-        del args
         step = state.global_step
         if not self.rolls_out:
             found = self.indicators.step_end(step, self.detector)
@@ -328,6 +327,7 @@ class CollapseMonitor(TrainerCallback, ExportableState):
             self._log_means({**seen.signals, "probe_entropy_nats": entropy})
         found = self.detector.update(step, seen.signals)
         found += self.indicators.update(step, top, self.detector)
+        seen.signals |= watched(self.trainer, step)
         self._record(step, "probe", seen, completions=record)
         return found
 

@@ -6,7 +6,9 @@ Measured on what is sampled from the probe prompts and, by a trainer of pairs, o
 are warnings, and change no verdict: the paper reads curves, the rule is ours.
 """
 
+import math
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 from divreg.metrics.topk import leak, reversal
@@ -18,6 +20,7 @@ _WHERE = {
     "chosen": "chosen answers",
     "rejected": "rejected answers",
 }
+_REAL = ("entropy_drop", "mass_drop", "errors")  # settings that may be 0 and need not be whole
 _TRY = {
     "sft": "num_train_epochs=1 | learning_rate halved",
     "dpo": 'fewer steps (max_steps) | beta=0.2 or higher | loss_type=["sigmoid", "sft"] | '
@@ -34,6 +37,9 @@ class Indicators:
         mass_drop: Fall of the mass from its first value that is a leak, probability.
         patience: Readings in a row that are below, for a reversal.
         window: Readings of which the entropy's running mean is made.
+        errors: Standard errors that a fall must exceed besides: the noise of small batches, read
+            from the differences between one reading and the next. With 5 noise alone raises an
+            alarm in less than one of twenty runs of 200 readings.
 
     Raises:
         ValueError: If one of them is out of range.
@@ -47,6 +53,7 @@ class Indicators:
         mass_drop: float = 0.02,
         patience: int = 3,
         window: int = 3,
+        errors: float = 5.0,
     ):
         self.settings = {
             "k": k,
@@ -54,9 +61,10 @@ class Indicators:
             "mass_drop": mass_drop,
             "patience": patience,
             "window": window,
+            "errors": errors,
         }
         for name, value in self.settings.items() if k is not None else ():
-            least, kind = (0, (int, float)) if name.endswith("drop") else (1, int)
+            least, kind = (0, (int, float)) if name in _REAL else (1, int)
             if not isinstance(value, kind) or isinstance(value, bool) or not value >= least:
                 raise ValueError(
                     f"indicators needs {name} of at least {least}; got {value!r}. "
@@ -76,7 +84,7 @@ class Indicators:
         """
         if settings is None:
             return cls(k=None)
-        known = ("k", "entropy_drop", "mass_drop", "patience", "window")
+        known = ("k", "entropy_drop", "mass_drop", "patience", "window", "errors")
         named = isinstance(settings, Mapping)
         if not named or set(settings) - set(known):
             raise ValueError(
@@ -140,9 +148,11 @@ class Indicators:
 
     def _fires(self, name: str) -> str | None:
         values, s = self.series[name], self.settings
+        noise = s["errors"] * math.sqrt(2) * _noise(values)  # of a difference
         if name.startswith(MASS):
-            return "leak" if leak(values, s["mass_drop"]) is not None else None
-        turned = reversal(values, s["entropy_drop"], s["patience"], s["window"])
+            return "leak" if leak(values, max(s["mass_drop"], noise)) is not None else None
+        least = max(s["entropy_drop"], noise / math.sqrt(s["window"]))
+        turned = reversal(values, least, s["patience"], s["window"])
         return "reversal" if turned is not None else None
 
     def _alert(self, kind: str, name: str, step: int, detector: Detector) -> Alert:
@@ -174,3 +184,9 @@ class Indicators:
             last_healthy=detector.last_healthy,
             evidence={name: round(values[-1], 4), "of": round(max(values), 4)},
         )
+
+
+def _noise(values: list[float]) -> float:
+    """Return the standard deviation of one reading, from successive differences."""
+    steps = [b - a for a, b in pairwise(values)]
+    return math.sqrt(sum(x * x for x in steps) / (2 * len(steps))) if steps else 0.0

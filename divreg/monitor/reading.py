@@ -158,6 +158,14 @@ class Reader:
             )
 
 
+def watched(trainer: Any, step: int) -> dict[str, float]:
+    """Return the signals of all that watches a trainer beside its monitor; collective."""
+    found: dict[str, float] = {}
+    for watch in getattr(trainer, "_divreg_watches", ()):
+        found |= watch.signals(step)
+    return found
+
+
 def _signals_of(function: Callable[..., Any]) -> set[str]:
     parameters = inspect.signature(function).parameters.values()
     return {p.name for p in parameters if p.default is p.empty}

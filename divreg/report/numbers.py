@@ -83,6 +83,35 @@ QUANTITIES = {
             "Miller, 1955",
         ),
         Quantity(
+            "anchor_entropy_nats",
+            "Entropy of annotations",
+            "nats",
+            "−Σ p ln p over the annotations z that a model may begin its response with, p(z|x), mean "
+            "over prompts",
+        ),
+        Quantity(
+            "anchor_kl_nats",
+            "KL of annotations to the start",
+            "nats",
+            "Σ p ln (p / p₀) of p(z|x) now and when training began, mean over prompts",
+            "Kullback and Leibler, 1951",
+        ),
+        Quantity(
+            "anchor_js_nats",
+            "JS divergence of annotations to the start",
+            "nats",
+            "H((p + p₀)/2) − (H(p) + H(p₀))/2 of sampled annotations, now and when training began, "
+            "entropies corrected, mean over prompts",
+            "Lin, 1991; Miller, 1955",
+        ),
+        Quantity(
+            "anchor_mass_frac",
+            "Responses that are annotated",
+            "probability",
+            "probability that a response begins with one of the annotations there are, mean over "
+            "prompts",
+        ),
+        Quantity(
             "explored_answers",
             "Answers explored per prompt",
             "classes",

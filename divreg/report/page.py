@@ -21,6 +21,9 @@ _SHARE = "format_share_"
 _FORMATS = 6  # colours of the chart
 _FURTHER = (
     ("answer_entropy_nats", "Answer entropy"),
+    ("anchor_entropy_nats", "Entropy of annotations"),
+    ("anchor_kl_nats", "KL of annotations to the start"),
+    ("anchor_js_nats", "JS divergence of annotations to the start"),
     ("explored_answers", "Answers explored per prompt"),
     ("new_answers", "New answers per prompt"),
     ("pair_distinct_correct_frac", "Two right answers differ"),
@@ -41,6 +44,7 @@ _CAPTIONS = {
     "pass": "A gap that closes from above is concentration: fewer problems are solved by any of "
     "k samples.",
     "answer_entropy_nats": "How evenly a group spreads over its answers.",
+    "anchor_entropy_nats": "Anchored, it stays where it began: R is not trained on.",
     "explored_answers": "Since the run began. Where it is flat, sampling finds nothing new.",
     "new_answers": "Falls by itself as prompts come back; at 0 only old answers are repeated.",
     "truncated_frac": "Completions that ran into the length limit.",

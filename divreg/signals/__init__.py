@@ -54,6 +54,7 @@ BASE: dict[str, str] = {
     "document": "int (b, t); which text of its row a column belongs to, if rows are packed; SFT",
     "generated": "bool (b,); whether the model wrote a row itself, in steps set aside for it; SFT",
     "continues": "int (b,); which prompt such a row continues, -1 for all rows of data; SFT",
+    "markers": "three ints; ids of the tokens around annotations, from the tokenizer; SFT",
     "tempered": "function T -> log-probability and entropy (b, t) at temperature T, nats; SFT",
     "top": "function k -> probability and entropy (b, t) of the k likeliest tokens, nats; SFT",
     "over_logits": "function f, *columns -> (b, t): f(logits (n, v), *n of each column) -> n; SFT",

@@ -129,6 +129,7 @@ def _groups(p: int, g: int, t: int, seed: int) -> dict[str, Any]:
         # Every second seed is a step on what the model wrote itself.
         "generated": torch.full(shape, seed % 2 == 0),
         "continues": torch.full(shape, -1) if seed % 2 else torch.arange(p)[:, None].expand(shape),
+        "markers": (2, 3, 5),
         "step": 1 + seed,
         "boost": 1.0,
     }

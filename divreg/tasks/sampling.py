@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 NUCLEUS = 0.9  # of the distribution whose entropy makes the branching factor
-_LIKELY = 256  # tokens that nearly always hold the nucleus; more are sorted where they do not
+_LIKELY = (256, 4096)  # tokens that mostly hold the nucleus; all are sorted where they do not
 _TAIL = 12  # tokens in which a text that ends an answer is looked for
 
 Prompt = str | list[dict[str, str]]
@@ -130,21 +130,35 @@ class _Batch:
         cache.batch_repeat_interleave(way.samples)
         if self.real is not None:
             self.real = self.real.repeat_interleave(way.samples, dim=0)
-        alive = torch.ones(len(logits), dtype=torch.bool, device=logits.device)
-        seen: dict[str, list[Tensor]] = {}
+        count = torch.zeros(len(logits), dtype=torch.long, device=logits.device)
+        seen: dict[str, Tensor] = {}
+        rows = torch.arange(len(logits), device=logits.device)  # those that are written
+        writes = torch.ones_like(rows, dtype=torch.bool)  # of them, those that have not ended
         for step in range(way.max_tokens):
-            if step:
-                if self.real is not None:
-                    self.real = torch.cat([self.real, self.real.new_ones(len(self.real), 1)], 1)
-                logits, cache = self._step(seen["token"][-1][:, None], cache)
-            for name, value in self._draw(logits, generator).items():
-                seen.setdefault(name, []).append(value)
-            seen.setdefault("alive", []).append(alive)
-            token = seen["token"][-1].masked_fill_(~alive, self.blank)
-            alive = alive & ~torch.isin(token, self.ends) & ~self._stopped(seen["token"])
-            if not alive.any():
+            luck = torch.rand(
+                len(count), 1, dtype=torch.float64, device=count.device, generator=generator
+            )  # every row has its own, whichever have ended
+            for name, value in self._draw(logits, luck[rows]).items():
+                if name not in seen:
+                    fill = self.blank if name == "token" else 0
+                    seen[name] = value.new_full((len(count), way.max_tokens), fill)
+                seen[name][rows[writes], step] = value[writes]
+            count[rows[writes]] += 1
+            token = seen["token"][rows, step]
+            writes &= ~torch.isin(token, self.ends)
+            writes &= ~self._stopped(seen["token"][rows, max(0, step + 1 - _TAIL) : step + 1])
+            left = int(writes.sum())
+            if not left or step + 1 == way.max_tokens:
                 break
-        return self._samples({name: torch.stack(steps, 1) for name, steps in seen.items()})
+            if 2 * left <= len(rows):  # ended ones are worth being left out
+                kept = writes.nonzero()[:, 0]
+                cache.batch_select_indices(kept)
+                self.real = None if self.real is None else self.real[kept]
+                rows, token, writes = rows[kept], token[kept], writes[kept]
+            if self.real is not None:
+                self.real = torch.cat([self.real, self.real.new_ones(len(self.real), 1)], 1)
+            logits, cache = self._step(token[:, None], cache)
+        return self._samples(seen, count)
 
     def _step(self, ids: Tensor, cache: Any) -> tuple[Tensor, Any]:
         where = {}
@@ -156,7 +170,7 @@ class _Batch:
         )
         return out.logits[:, -1].float() / self.way.temperature, out.past_key_values
 
-    def _draw(self, logits: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    def _draw(self, logits: Tensor, luck: Tensor) -> dict[str, Tensor]:
         logprob = logits.log_softmax(-1)
         probability = logprob.exp()
         found = {
@@ -166,24 +180,21 @@ class _Batch:
         if self.nuclei:
             found["nucleus"] = nucleus_entropy(probability, NUCLEUS)
         weights = probability if self.way.top_p >= 1 else _cut(probability, self.way.top_p)
-        token = torch.multinomial(weights, 1, generator=generator)
+        token = _one_of(weights, luck)
         return {**found, "token": token[:, 0], "logprob": logprob.gather(1, token)[:, 0]}
 
-    def _stopped(self, tokens: Sequence[Tensor]) -> Tensor:
+    def _stopped(self, tails: Tensor) -> Tensor:
         """Return which rows have just written a text that ends an answer."""
         if not self.way.stop:
-            return torch.zeros_like(tokens[0], dtype=torch.bool)
-        tails = self.names.batch_decode(torch.stack(list(tokens[-_TAIL:]), 1))
-        stopped = [any(stop in tail for stop in self.way.stop) for tail in tails]
-        return torch.tensor(stopped, device=tokens[0].device)
+            return torch.zeros(len(tails), dtype=torch.bool, device=tails.device)
+        texts = self.names.batch_decode(tails)
+        stopped = [any(stop in text for stop in self.way.stop) for text in texts]
+        return torch.tensor(stopped, device=tails.device)
 
-    def _samples(self, seen: Mapping[str, Tensor]) -> list[Drawn]:
-        alive = seen["alive"]
-        count = alive.sum(1)
+    def _samples(self, seen: Mapping[str, Tensor], count: Tensor) -> list[Drawn]:
         texts = self.names.batch_decode(seen["token"], skip_special_tokens=True)
         logprob, entropy, top = (
-            ((seen[name] * alive).sum(1) / count).tolist()
-            for name in ("logprob", "entropy", "top_mass")
+            (seen[name].sum(1) / count).tolist() for name in ("logprob", "entropy", "top_mass")
         )
         nuclei = seen["nucleus"].tolist() if self.nuclei else [[]] * len(texts)
         return [
@@ -200,17 +211,35 @@ def nucleus_entropy(probability: Tensor, top_p: float) -> Tensor:
     The same as :func:`divreg.metrics.branching_factor.nucleus`, on the model's device.
     """
     tokens = probability.shape[1]
-    likely = probability.topk(min(_LIKELY, tokens)).values
-    if bool((likely.sum(-1) < top_p).any()):
-        likely = probability.sort(descending=True).values
-    kept = likely.where(likely.cumsum(-1) - likely < top_p, 0.0)
-    return torch.special.entr(kept / kept.sum(-1, keepdim=True)).sum(-1)
+    found = probability.new_zeros(len(probability))
+    left = torch.arange(len(probability), device=probability.device)
+    for look in (*(n for n in _LIKELY if n < tokens), tokens):
+        likely = probability[left].topk(look).values
+        enough = likely.sum(-1) >= top_p if look < tokens else left >= 0
+        kept = likely[enough]
+        kept = kept.where(kept.cumsum(-1) - kept < top_p, 0.0)
+        found[left[enough]] = torch.special.entr(kept / kept.sum(-1, keepdim=True)).sum(-1)
+        left = left[~enough]
+        if not len(left):
+            break
+    return found
 
 
 def _cut(probability: Tensor, top_p: float) -> Tensor:
     ordered, order = probability.sort(descending=True)
     kept = ordered.where(ordered.cumsum(-1) - ordered < top_p, 0.0)
     return torch.zeros_like(probability).scatter(1, order, kept)
+
+
+def _one_of(weights: Tensor, luck: Tensor) -> Tensor:
+    """Return a column of each row ``(n, 1)``, as often as its weight says; a zero is never drawn.
+
+    Args:
+        weights: ``(n, v)``, not all 0 in a row.
+        luck: ``(n, 1)``, uniform in [0, 1).
+    """
+    reached = weights.cumsum(-1, dtype=torch.float64)
+    return torch.searchsorted(reached, luck * reached[:, -1:], right=True)
 
 
 def _before(text: str, stop: Sequence[str]) -> str:

@@ -9,6 +9,7 @@ import gc
 import importlib.util
 import math
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from divreg.metrics.branching_factor import nucleus
@@ -25,9 +26,11 @@ class Engine(Protocol):
 
     Attributes:
         names: Its tokenizer.
+        context: Tokens that it can read and write; None where something else minds.
     """
 
     names: Any
+    context: int | None
 
     def draw(self, prompts: "Sequence[Prompt]", way: "Way", prefill: str) -> "list[list[Drawn]]":
         """Return ``way.samples`` answers to each prompt, each of which starts with ``prefill``."""
@@ -69,14 +72,10 @@ def loaded(name: EngineName, model: str, rows_at_once: int) -> Iterator[Engine]:
     try:
         engine: Any = make(model, rows_at_once)
     except (OSError, ValueError) as error:
-        first = next(iter(str(error).strip().splitlines()), "")
-        raise ValueError(
-            f"divreg trace cannot load {model!r}: {first[:160]} Pass a folder with a model and its "
-            f"tokenizer, or a name on the hub."
-        ) from error
+        raise ValueError(_not_loaded(model, error)) from error
     if engine.names.eos_token_id is None:
         raise ValueError(
-            f"divreg trace needs an end of text to know where answers end; the tokenizer of "
+            f"sampling needs an end of text to know where answers end; the tokenizer of "
             f"{model} has none. Set tokenizer.eos_token and save it."
         )
     yield engine
@@ -88,22 +87,52 @@ def parameters(model: str) -> int:
     """Return how many parameters a model has, from its configuration alone.
 
     Raises:
-        ValueError: If there is no such model.
+        ValueError: If there is no such model, or it is none that writes.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import MODEL_FOR_MASKED_LM_MAPPING, AutoConfig, AutoModelForCausalLM
 
     try:
         config = AutoConfig.from_pretrained(model)
         with torch.device("meta"):
             built: Any = AutoModelForCausalLM.from_config(config)
     except (OSError, ValueError) as error:
-        first = next(iter(str(error).strip().splitlines()), "")
+        raise ValueError(_not_loaded(model, error)) from error
+    if type(config) in MODEL_FOR_MASKED_LM_MAPPING and not config.is_decoder:
         raise ValueError(
-            f"divreg trace cannot load {model!r}: {first[:160]} Pass a folder with a causal "
-            f"language model and its tokenizer, or a name on the hub."
-        ) from error
+            f"{model!r} is a {type(config).__name__.removesuffix('Config')}, an encoder that fills "
+            f"gaps and writes nothing; sampling needs a causal language model. Pass one, such as "
+            f"HuggingFaceTB/SmolLM2-135M-Instruct."
+        )
     return built.num_parameters()
+
+
+def has_template(model: str) -> bool:
+    """Whether a model's tokenizer has a chat template.
+
+    Raises:
+        ValueError: If it cannot be loaded.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        return bool(AutoTokenizer.from_pretrained(model).chat_template)
+    except (OSError, ValueError) as error:
+        raise ValueError(_not_loaded(model, error)) from error
+
+
+def _not_loaded(model: str, error: Exception) -> str:
+    """Return what is wrong with a name or folder, and what to type instead."""
+    if not Path(model).exists() and isinstance(error, OSError):
+        return (
+            f"{model!r} is no folder here, and the hub does not have it or cannot be reached. Pass "
+            f"a folder with a causal language model and its tokenizer, or a name on the hub."
+        )
+    first = next(iter(str(error).strip().splitlines()), "").rstrip(".")
+    return (
+        f"{model!r} cannot be loaded: {first[:160]}. Pass a folder with a causal language model "
+        f"and its tokenizer, or a name on the hub."
+    )
 
 
 def place() -> tuple[str, Any]:
@@ -131,6 +160,7 @@ class _Transformers:
         self.names: Any = AutoTokenizer.from_pretrained(model)
         lm: Any = AutoModelForCausalLM.from_pretrained(model, dtype=dtype)
         self.model = lm.to(device).eval()
+        self.context = getattr(lm.config.get_text_config(), "max_position_embeddings", None)
         self.rows_at_once = rows_at_once
 
     def draw(self, prompts: "Sequence[Prompt]", way: "Way", prefill: str) -> "list[list[Drawn]]":
@@ -154,6 +184,7 @@ class _VLLM:
             model=model, max_logprobs=_LIKELIEST, logprobs_mode="processed_logprobs"
         )
         self.names: Any = self.model.get_tokenizer()
+        self.context = None  # vLLM refuses what is too long
 
     def draw(self, prompts: "Sequence[Prompt]", way: "Way", prefill: str) -> "list[list[Drawn]]":
         from vllm import SamplingParams  # pyright: ignore[reportMissingImports]

@@ -142,12 +142,36 @@ def sample_stage(plans: Sequence[Plan], advance: Callable[[int], Any]) -> None:
         return
     first = plans[0]
     with engines.loaded(first.engine, first.model, first.rows_at_once) as engine:
+        for plan in plans:
+            _refuse_too_long(engine, plan)
         for plan, start in left:
             some = plan.rows[start : start + AT_A_TIME]
             lines = _answers(engine, plan, some, plan.way.seed + start)
             with plan.path.open("a", encoding="utf-8") as file:
                 file.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in lines))
             advance(len(some))
+
+
+def _refuse_too_long(engine: engines.Engine, plan: Plan) -> None:
+    """Raise where a prompt and its longest answer do not fit into what the model was built for."""
+    from divreg.tasks.sampling import encode
+
+    if engine.context is None:
+        return
+    prompts = _prompts(engine, plan.rows)
+    longest = max(len(encode(engine.names, prompt)) for prompt in prompts)
+    if longest + plan.way.max_tokens > engine.context:
+        raise ValueError(
+            f"{plan.task.name} needs room for {longest} tokens of a prompt and "
+            f"{plan.way.max_tokens} of an answer; {plan.model} has {engine.context}. Pass a model "
+            f"with a longer context, or ask for shorter answers."
+        )
+
+
+def _prompts(engine: engines.Engine, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """Return what is asked: conversations where there is a template to write them."""
+    chat = bool(engine.names.chat_template)
+    return [row["prompt"] if chat else asked(row) for row in rows]
 
 
 def asked(row: Mapping[str, Any]) -> str:
@@ -160,8 +184,7 @@ def _answers(
     engine: engines.Engine, plan: Plan, rows: Sequence[Mapping[str, Any]], seed: int
 ) -> list[dict[str, Any]]:
     """Return the rows of the file for some prompts."""
-    chat = bool(engine.names.chat_template)
-    prompts = [row["prompt"] if chat else asked(row) for row in rows]
+    prompts = _prompts(engine, rows)
     written = any(not isinstance(prompt, str) for prompt in prompts)
     stop = () if written else plan.task.stop
     way = dataclasses.replace(plan.way, seed=seed, stop=stop)

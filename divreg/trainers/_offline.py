@@ -1,11 +1,14 @@
 """What fine-tuning on texts does differently: no rollouts, a loss made of tokens."""
 
+from collections import Counter
 from typing import Any
 
 import torch
 
+from divreg.anchors.markers import marker_ids
 from divreg.trainers import _continuations, _head, _seams
 from divreg.trainers._attached import Attached
+from divreg.trainers._by_text import without_labels
 from divreg.trainers._rows import CARRIED
 from divreg.trainers._token_plan import TokenPlan
 from divreg.trainers._tokens import Tokens, texts
@@ -30,8 +33,12 @@ class TokenLossMixin(Attached, _seams.SFTSeams):
         self._attach(self.plan_class(args, interventions, signals, type(self)))
         self._ahead: list[tuple[list[Any], Any]] = []
         self._source: Any = None
+        self._counts: Counter[str] = Counter()
+        self.markers: tuple[int, int, int] | None = None
         super().__init__(model, args, *rest, **kwargs)
         self._plan.check_trainer(self)
+        if self._plan.reads_markers:
+            self.markers = marker_ids(self.processing_class, self._plan.named)
         if self._plan.head == "divreg":
             _head.install(self.model, temperature=1.0, top1=True)
         self._start()
@@ -42,7 +49,7 @@ class TokenLossMixin(Attached, _seams.SFTSeams):
         if self._plan.every:
             found = self._look_ahead(epoch_iterator, num_batches, device)
         else:
-            found = super().get_batch_samples(epoch_iterator, num_batches, device)
+            found = self._draw(epoch_iterator, num_batches, device)
         if self._plan.continuations is not None:
             found = self._continue(*found, device)
         if self._plan.counts_texts:
@@ -58,6 +65,32 @@ class TokenLossMixin(Attached, _seams.SFTSeams):
             return batches, count
         written = chosen.write(self, batches)
         return written, None if count is None else self._get_num_items_in_batch(written, device)
+
+    def _draw(self, epoch_iterator: Any, num_batches: int, device: Any) -> tuple[list[Any], Any]:
+        """Draw the micro-batches of a step, without the labels that the texts say count nothing."""
+        if not self._plan.by_text:
+            return super().get_batch_samples(epoch_iterator, num_batches, device)
+        found = super().get_batch_samples(
+            map(self._unlabelled, epoch_iterator), num_batches, device
+        )
+        if found[0]:
+            self._log_counts()
+        return found
+
+    def _unlabelled(self, batch: Any) -> Any:
+        """Take the label off every token whose weight is 0, whatever the model will say."""
+        found = without_labels(batch, self._plan.by_text, self.markers)
+        self._counts.update(found.counts)
+        return found.batch
+
+    def _log_counts(self) -> None:
+        """Log the share of the step's labels that were taken off, over all processes."""
+        names = ("labels", "left_out", "unfinished")
+        here = torch.tensor([self._counts[n] for n in names], device=self.accelerator.device)
+        labels, left_out, unfinished = self.accelerator.reduce(here, reduction="sum").tolist()
+        self._counts.clear()
+        _seams.log_metric(self, "anchor/left_out_frac", left_out / max(1, labels))
+        _seams.log_metric(self, "anchor/unfinished", float(unfinished))
 
     def _count_texts(self, batches: list[Any]) -> None:
         """Send the number of texts of the whole optimizer step along with each micro-batch."""
@@ -75,7 +108,7 @@ class TokenLossMixin(Attached, _seams.SFTSeams):
             self._source, self._ahead = epoch_iterator, []
         if not self._ahead:  # the old policy becomes the current one: it scores what comes next
             for _ in range(self._plan.every):
-                step = super().get_batch_samples(epoch_iterator, num_batches, device)
+                step = self._draw(epoch_iterator, num_batches, device)
                 if not step[0] and self._ahead:
                     break
                 self._ahead.append(step)

@@ -8,7 +8,7 @@ from divreg.trainers._choice import Choice, suggest
 from divreg.trainers._head import EXTRAS
 from divreg.trainers._logits import FUNCTIONS
 from divreg.trainers._pairs import SIGNALS
-from divreg.trainers._plan import ROLLOUT_SIGNALS
+from divreg.trainers._plan import ROLLOUT_SIGNALS, SFT_SIGNALS
 from divreg.trainers._tokens import TOKEN_SIGNALS
 
 # Losses that compare what they have sorted over the batch: no pair has a loss of its own.
@@ -76,22 +76,25 @@ class PairPlan(Choice):
 
     def check_trainer(self, trainer: Any) -> None:
         """Refuse what only the built trainer shows: images, prompt tuning, losses of routers."""
-        if not self.pipeline:
-            return
-        if trainer._is_vlm:
-            raise ValueError(
-                f"{self.named} needs a model of texts; got a processor for images. "
-                f"Pass the model's tokenizer as processing_class."
-            )
+        if self.pipeline:
+            self.check_model(trainer, self.named)
         if self.replaces and trainer.aux_loss_enabled:
             raise ValueError(
                 f"{self.replaces[0]} takes the place of the loss; got output_router_logits=True, "
                 f"whose loss of routers would go with it. Use router_aux_loss_coef=0.0."
             )
+
+    def check_model(self, trainer: Any, who: str) -> None:
+        """Refuse a model whose columns are not the tokens of texts, for who reads them."""
+        if trainer._is_vlm:
+            raise ValueError(
+                f"{who} needs a model of texts; got a processor for images. "
+                f"Pass the model's tokenizer as processing_class."
+            )
         peft = getattr(trainer.model, "active_peft_config", None)
         if getattr(peft, "is_prompt_learning", False):
             raise ValueError(
-                f"{self.named} needs one column a token; got prompt tuning, which adds some. "
+                f"{who} needs one column a token; got prompt tuning, which adds some. "
                 f"Use LoraConfig."
             )
 
@@ -209,7 +212,7 @@ class PairPlan(Choice):
             return "which is scored after the weights are set. Write a method of the loss stage."
         if name in SIGNALS or name in self.pipeline.recipes:
             return None
-        if name in TOKEN_SIGNALS:
+        if name in TOKEN_SIGNALS | SFT_SIGNALS:
             return "which only fine-tuning on texts has. Use DiverseSFTTrainer."
         if name in ROLLOUT_SIGNALS or name == "advantages":
             return "which comes from rollouts. Use DiverseGRPOTrainer."

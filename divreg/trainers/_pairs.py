@@ -17,7 +17,7 @@ from divreg.trainers._seams import ScaleGradient
 from divreg.trainers._tokens import TOKEN_SIGNALS, Tokens
 
 # Every signal that the loss of preference pairs has.
-SIGNALS = (TOKEN_SIGNALS - {"old_logprob", "text_share"}) | {*PAIRED, "ref_logprob"}
+SIGNALS = (TOKEN_SIGNALS - {"old_logprob", "text_share", "markers"}) | {*PAIRED, "ref_logprob"}
 _GIVEN = ("ref_chosen_logps", "ref_rejected_logps")  # TRL's keys of what it computed before
 
 

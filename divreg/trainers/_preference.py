@@ -41,6 +41,8 @@ class PreferenceMixin(Attached, _seams.DPOSeams):
         if self._plan.alpha is not None:
             self.beta = self._plan.alpha
         self._start()
+        if any(indicators.k is not None for indicators in self._followed()):
+            self._plan.check_model(self, "CollapseMonitor's indicators")
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()

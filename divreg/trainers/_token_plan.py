@@ -4,6 +4,7 @@ from typing import Any
 
 from divreg.compose import Intervention
 from divreg.signals import PAIRED
+from divreg.trainers._by_text import by_text
 from divreg.trainers._choice import Choice, suggest
 from divreg.trainers._continuations import SIGNALS as GENERATED
 from divreg.trainers._continuations import Continuations, configured
@@ -29,6 +30,8 @@ class TokenPlan(Choice):
             reads its log-probs.
         counts_texts: Whether somebody asks what a text counts.
         continuations: How the model writes texts to train on; None where nobody reads them.
+        reads_markers: Whether somebody asks for the markers of annotations.
+        by_text: Interventions whose token weights follow from the text alone.
         reads_logits: Whether somebody asks for what the loss head does not say.
 
     Raises:
@@ -52,6 +55,8 @@ class TokenPlan(Choice):
         read = self.pipeline.ingredients(wanted) | wanted
         self.reads_logits = bool(read & FUNCTIONS)
         self.counts_texts = "text_share" in read
+        self.reads_markers = "markers" in read
+        self.by_text = by_text(self.pipeline)
         self.every = (self._every or 8) if "old_logprob" in read else 0
         self.continuations = self._continued(read)
         if self._every and not self.every:

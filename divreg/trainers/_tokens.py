@@ -12,7 +12,7 @@ from divreg.trainers._logits import FUNCTIONS, Logits
 from divreg.trainers._rows import CARRIED, MicroBatch
 
 TOKEN_SIGNALS = (
-    frozenset({"logprob", "old_logprob", "entropy", "mask", "tokens", "document"})
+    frozenset({"logprob", "old_logprob", "entropy", "mask", "tokens", "document", "markers"})
     | {"token_share", "text_share", "step", "boost"}
     | FUNCTIONS
     | EXTRAS
@@ -132,6 +132,7 @@ class Tokens(MicroBatch):
             "mask": lambda: give(self.mask),
             "tokens": lambda: give(self.tokens),
             "document": lambda: give(self.document),
+            "markers": lambda: self.trainer.markers,
             "token_share": lambda: give(self.share),
             "text_share": lambda: give(self.text_share),
         }

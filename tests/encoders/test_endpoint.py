@@ -2,14 +2,15 @@ import numpy as np
 import pytest
 import torch
 
-from divreg.encoders import EndpointEncoder, endpoint
+from divreg.encoders import EndpointEncoder
+from divreg.encoders import server as requests
 
 
 @pytest.fixture
 def pauses(monkeypatch):
     """What the client would have waited, in seconds, instead of waiting."""
     waited = []
-    monkeypatch.setattr(endpoint.time, "sleep", waited.append)
+    monkeypatch.setattr(requests.time, "sleep", waited.append)
     return waited
 
 

@@ -1,5 +1,7 @@
 """The two signs of over-optimisation, on series that are made up."""
 
+import random
+
 import pytest
 
 from divreg.monitor.detect import Detector
@@ -11,7 +13,7 @@ LEAKS = [0.99, 0.985, 0.98, 0.975, 0.96, 0.95, 0.94, 0.93, 0.92, 0.91]
 
 def follow(name, values, indicators=None, start=0):
     """Every alert that a series completes, with the reading at which it does."""
-    indicators = indicators or Indicators()
+    indicators = indicators or Indicators(errors=0)
     detector = Detector(on_probes=True, advice="dpo", last_healthy="run/checkpoint-4")
     found = []
     for i, value in enumerate(values, start=start):
@@ -58,20 +60,38 @@ def test_every_setting_moves_an_alarm():
     name = "top_entropy_bits_chosen"
 
     def at(**settings):
-        return [i for i, _ in follow(name, RISES_AND_TURNS, Indicators(**settings))]
+        return [i for i, _ in follow(name, RISES_AND_TURNS, Indicators(errors=0, **settings))]
 
     assert at(window=1, patience=1) == [6]
     assert at(window=1, patience=1, entropy_drop=0.05) == [5]
     assert at(window=1, patience=2) == [7]
     assert at(entropy_drop=2.0) == []
-    assert follow("top_mass_frac_probe", LEAKS, Indicators(mass_drop=0.2)) == []
+    assert follow("top_mass_frac_probe", LEAKS, Indicators(mass_drop=0.2, errors=0)) == []
+
+
+def noise(seed, spread, readings=200):
+    drawn = random.Random(seed)
+    return [drawn.gauss(0, spread) for _ in range(readings)]
+
+
+def test_the_noise_of_small_batches_is_told_from_a_turn():
+    entropies = [[1.6 + x for x in noise(seed, 0.06)] for seed in range(20)]
+    masses = [[0.9 + x for x in noise(seed, 0.02)] for seed in range(20)]
+    alarms = [follow("top_entropy_bits_chosen", e, Indicators()) for e in entropies]
+    alarms += [follow("top_mass_frac_chosen", m, Indicators()) for m in masses]
+    assert sum(map(bool, alarms)) <= 1
+    assert follow("top_entropy_bits_chosen", entropies[0])  # without that guard
+    turned = [1.5 + 0.01 * min(i, 80 - i) + x for i, x in enumerate(noise(0, 0.06, 80))]
+    ((at, alert),) = follow("top_entropy_bits_chosen", turned, Indicators())
+    assert alert.kind == "reversal"
+    assert 45 < at < 75
 
 
 def test_a_restored_run_goes_on_as_if_never_stopped():
-    steady, stopped = Indicators(), Indicators()
+    steady, stopped = Indicators(errors=0), Indicators(errors=0)
     expected = follow("top_mass_frac_probe", LEAKS, steady)
     found = follow("top_mass_frac_probe", LEAKS[:3], stopped)
-    restored = Indicators()
+    restored = Indicators(errors=0)
     restored.load_state_dict(stopped.state_dict())
     found += follow("top_mass_frac_probe", LEAKS[3:], restored, start=3)
     assert [(i, a.message) for i, a in found] == [(i, a.message) for i, a in expected]

@@ -62,3 +62,15 @@ def test_its_base_rates_leave_room_both_ways_and_samples_are_kept(real_model, re
     changed = path.stat().st_mtime_ns
     assert run() == table
     assert path.stat().st_mtime_ns == changed
+
+
+def test_check_counts_its_answers(real_model, tmp_path, capsys):
+    from divreg.cli import main
+
+    some = ["bird", "fruit", "color", "sport"]
+    words = ["check", f"smol={real_model}", "--style", "few-shot", "--samples", "8", "--categories"]
+    assert main([*words, *some, "--encoder", "none", "--output-dir", str(tmp_path)]) == 0
+    numbers = json.loads((tmp_path / "check.json").read_text())["models"]["smol"]["numbers"]
+    assert 0.2 < numbers["pass_at_1"]["estimate"] < 0.8
+    assert 1 < numbers["distinct_correct_at_k"]["estimate"] < 8
+    assert "there are" in capsys.readouterr().out

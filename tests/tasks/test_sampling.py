@@ -124,3 +124,17 @@ def test_a_flat_distribution_is_sorted_whole():
     flat_one = torch.full((2, 1000), 1e-3)
     found = sampling.nucleus_entropy(flat_one, 0.9)
     torch.testing.assert_close(found, torch.full((2,), 900.0).log(), rtol=2e-3, atol=0)
+
+
+def test_a_column_is_drawn_as_often_as_its_weight_says_and_a_zero_never():
+    weights = torch.tensor([[0.0, 0.2, 0.0, 0.3, 0.5, 0.0]]).expand(1000, 6)
+    luck = torch.arange(1000, dtype=torch.float64)[:, None] / 1000
+    counts = sampling._one_of(weights, luck).flatten().bincount(minlength=6)
+    assert counts.tolist() == pytest.approx([0, 200, 0, 300, 500, 0], abs=1)
+
+
+def test_the_nucleus_is_the_same_however_far_one_has_to_look(monkeypatch):
+    probability = torch.randn(20, 500).mul(torch.arange(20)[:, None] / 4).softmax(-1)
+    whole = sampling.nucleus_entropy(probability, 0.9)
+    monkeypatch.setattr(sampling, "_LIKELY", (2, 20))
+    torch.testing.assert_close(sampling.nucleus_entropy(probability, 0.9), whole)

@@ -300,7 +300,7 @@ def test_what_cannot_be_traced_is_refused(trace, kind):
 def test_a_model_that_is_not_there(tmp_path, lineage, capsys):
     words = ["trace", lineage["base"], f"gone={tmp_path / 'gone'}", "--prompts", "1"]
     assert main([*words, "--samples", "2", "--output-dir", str(tmp_path)]) == 2
-    assert "divreg trace cannot load" in capsys.readouterr().err
+    assert "is no folder here, and the hub does not have it" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -54,9 +54,9 @@ def test_the_monitor_changes_neither_weights_nor_trls_logs(train, scenarios):
 
 
 def test_even_weights_train_as_trl_and_others_do_not(train, scenarios):
-    stock = train("DPOTrainer")
+    stock = train("DPOTrainer", evaluate=True)  # on data without weights
     even = {**scenarios.preferences(), "share": [1.0] * 12}
-    given = {"interventions": ["ddpo"], "data": even}
+    given = {"interventions": ["ddpo"], "data": even, "evaluate": True}
     ours = train("DiverseDPOTrainer", signals={"pair_weight": "share"}, **given)
     assert ours["digest"] == stock["digest"]
     assert scenarios.without_ours(ours["logs"]) == stock["logs"]

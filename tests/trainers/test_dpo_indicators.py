@@ -72,6 +72,7 @@ def test_an_alarm_is_told_recorded_and_reported(train, tmp_path, caplog):
 
     where = tmp_path / "run"
     eager = {"k": 5, "entropy_drop": 0.0, "mass_drop": 0.0, "patience": 1, "window": 1}
+    eager |= {"errors": 0}
     monitor = {**WATCHED, "indicators": eager, "on_collapse": "stop"}
     args = {"max_steps": 8, "learning_rate": 1e-2, "divreg": {"monitor": monitor}}
     result = train("DiverseDPOTrainer", args=args, output_dir=where)

@@ -170,6 +170,11 @@ def test_weights_leave_evaluation_alone(build):
         each.model.eval()
     with torch.no_grad():
         assert loss_of(trainer, inputs).item() == loss_of(stock, plain).item()
+    precomputed = trainer.compute_ref_log_probs(trainer.ref_model, inputs)
+    for ours, theirs in zip(
+        precomputed, stock.compute_ref_log_probs(stock.ref_model, plain), strict=True
+    ):
+        assert torch.equal(ours, theirs)
 
 
 def test_dorpo_takes_the_place_of_the_loss(build):
@@ -225,3 +230,24 @@ def test_a_term_of_ones_own_reads_policy_and_reference(way, build):
     trainer = build([seen], **WAYS[way])
     loss_of(trainer, batch(trainer)).backward()
     assert seen.gap > 1e-3
+
+
+ADDED = {"confidence_penalty", "confidence_penalty_hinge", "label_smoothing", "sed", "unlikelihood"}
+OF_PAIRS = {"ddpo", "dorpo"}
+
+
+@pytest.mark.parametrize("name", losses.LOSSES)
+def test_every_loss_trains_on_pairs_or_is_refused_with_a_cure(name, build):
+    active = {"least": 6.0} if name == "confidence_penalty_hinge" else {}  # on a random model
+    chosen = [functools.partial(losses.LOSSES[name], **active)]
+    if name not in ADDED | OF_PAIRS:
+        with pytest.raises(ValueError, match=r"Use (DiverseSFTTrainer|divreg\.losses\.ddpo)"):
+            build(chosen)
+        return
+    trainer = build(chosen)
+    inputs = batch(trainer)
+    ours = gradient(trainer, loss_of(trainer, inputs))[1]
+    plain = {k: v for k, v in inputs.items() if not k.startswith("divreg")}
+    theirs = gradient(trainer, DPOTrainer.compute_loss(trainer, trainer.model, plain))[1]
+    assert ours.isfinite().all()
+    assert (ours - theirs).norm() > 1e-6

@@ -39,6 +39,7 @@ def spread(loss, *, varentropy):
     return loss
 
 
+FOLLOWED = {"probe_prompts": ["What is "], "indicators": {"k": 5}}
 DDPO, SPL = {"interventions": ["ddpo"]}, {"spl": {"alpha": 0.2}}
 REFUSED = {
     "a stage of rollouts": ([methods.darling], {}, r"darling changes rewards.*Use DiverseGRPO"),
@@ -173,6 +174,23 @@ def test_spl_is_refused_without_pairs(scenarios, tiny_checkpoint, tmp_path):
     given = {"trainer": "DiverseSFTTrainer", "args": {"divreg": SPL}}
     with pytest.raises(ValueError, match=r"spl is about preference pairs.*Use DiverseDPOTrainer"):
         scenarios.build(tiny_checkpoint, given, tmp_path / "run")
+
+
+@pytest.mark.parametrize("divreg", [{"interventions": ["dorpo"]}, {"monitor": FOLLOWED}])
+def test_prompt_tuning_is_refused(divreg, scenarios, tiny_checkpoint, tmp_path):
+    import peft
+
+    from divreg import DiverseDPOConfig, DiverseDPOTrainer
+
+    built = scenarios.build(tiny_checkpoint, {"trainer": "DPOTrainer"}, tmp_path / "run")
+    with pytest.raises(ValueError, match=r"got prompt tuning, which adds some\. Use LoraConfig"):
+        DiverseDPOTrainer(
+            built.model,
+            args=DiverseDPOConfig(str(tmp_path), use_cpu=True, bf16=False, divreg=divreg),
+            train_dataset=built.train_dataset,
+            processing_class=built.processing_class,
+            peft_config=peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2),
+        )
 
 
 def test_stock_trls_config_is_enough(scenarios, tiny_checkpoint, tmp_path):
