@@ -12,16 +12,14 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 
-from divreg.tasks import progress, runs, table, workers
+from divreg import demo_model
+from divreg.tasks import progress, runs, side_by_side, table, workers
 from divreg.tasks.task import EXPRESSIONS
-
-if TYPE_CHECKING:
-    from divreg.report import ReportResult
 
 OUTPUT = Path("divreg-demo")
 INTERRUPTED = 130
@@ -39,6 +37,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: 1, plain and diverse side by side)",
     )
     parser.add_argument(
+        "--task",
+        default=EXPRESSIONS.name,
+        metavar="NAME",
+        help="what is trained on: expressions, or with --model kinds-short, kinds (WordNet counts "
+        "the answers), countdown, or the dotted path of a Task",
+    )
+    parser.add_argument(
+        "--model",
+        metavar="FOLDER_OR_HUB_NAME",
+        help="a causal language model of your own instead of the tiny one",
+    )
+    parser.add_argument(
         "--output-dir",
         type=Path,
         default=OUTPUT,
@@ -48,9 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--steps",
         type=int,
-        default=runs.STEPS,
         metavar="N",
-        help=f"optimizer steps of a run (default: {runs.STEPS})",
+        help=f"optimizer steps of a run (default: {runs.STEPS}, or what the task says)",
     )
     parser.add_argument(
         "--sweep-rates",
@@ -69,17 +78,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Run the demo from parsed arguments and return the exit code."""
     for name in ("seeds", "steps", "processes"):
-        if getattr(args, name) < 1:
+        if getattr(args, name) is not None and getattr(args, name) < 1:
             raise ValueError(
                 f"divreg demo --{name} needs at least 1; got {getattr(args, name)}. "
                 f"Leave it out for the default."
             )
+    own = args.model is not None or args.task != EXPRESSIONS.name
+    if own and (args.seeds > 1 or args.sweep_rates):
+        raise ValueError(
+            f"divreg demo --seeds and --sweep-rates are about the tiny model; got --task "
+            f"{args.task}{f' --model {args.model}' if args.model else ''}. Use divreg bench with a "
+            f"plan, such as recipes/benchmarks/expressions.yaml."
+        )
     return run(
         seeds=args.seeds,
         output_dir=args.output_dir,
         steps=args.steps,
         sweep_rates=args.sweep_rates,
         processes=args.processes,
+        task=args.task,
+        model=args.model,
     )
 
 
@@ -90,6 +108,8 @@ def run(
     steps: int | None = None,
     sweep_rates: bool = False,
     processes: int | None = None,
+    task: str = EXPRESSIONS.name,
+    model: str | None = None,
     console: Console | None = None,
 ) -> int:
     """Run the demo: one seed with live progress and a report, or the table over several seeds.
@@ -100,17 +120,24 @@ def run(
         steps: Optimizer steps of a run; None, the demo's own.
         sweep_rates: Train plain GRPO at every rate of the sweep instead.
         processes: Runs at a time; None, one per core.
+        task: What is trained on.
+        model: A folder or hub name; None is the task's tiny model.
         console: Where to print.
 
     Returns:
         0, 130 if it was interrupted, or 1 if a process that trained was killed.
     """
     console = console or Console(highlight=False)
-    output, steps = Path(output_dir), steps or runs.STEPS
+    output = Path(output_dir)
     processes = processes or os.cpu_count() or 1
+    own = model is not None or task != EXPRESSIONS.name
     try:
-        with progress.quiet(console):
-            if sweep_rates:
+        with progress.quiet(console, alone=model is None):
+            jobs = demo_model.jobs(task, model, steps, output) if own else []
+            steps = steps or runs.STEPS
+            if jobs:
+                demo_model.compare(console, jobs, output, processes)
+            elif sweep_rates:
                 _sweep(console, output, seeds, steps, processes)
             elif seeds > 1:
                 _table(console, output, seeds, steps, processes)
@@ -142,14 +169,8 @@ def _once(console: Console, output: Path, steps: int, processes: int) -> None:
     for row in (runs.PLAIN, runs.DIVERSE):
         shutil.rmtree(output / row.name, ignore_errors=True)
         jobs.append((runs.Run(row, 0, steps), output / row.name))
-    lines = _race(console, jobs, base, processes)
-    scores = [("base", _base_score(base))]
-    scores += [(runs.ROWS[line["row"]].label, line) for line in lines]
-    console.print()
-    console.print(table.score_table([(label, [line]) for label, line in scores]))
-    console.print(table.legend(scores[0][1]))
-    report = _report([folder for _, folder in jobs], output)
-    console.print(f"Report: [bold]{escape(str(report.html))}[/bold]", soft_wrap=True)
+    lines = side_by_side.race(console, jobs, base, processes)
+    side_by_side.show(console, _base_score(base), lines, [folder for _, folder in jobs], output)
     console.print(
         f"Took {time.perf_counter() - started:.0f} s. One seed proves little: "
         f"[bold]divreg demo --seeds 5[/bold] makes the whole table, with standard errors."
@@ -214,36 +235,6 @@ def _train_all(
                 bar.update(task, advance=1, note=note)
 
         return workers.train_all(jobs, base, processes, hear)
-
-
-def _race(
-    console: Console, jobs: Sequence[tuple[runs.Run, Path]], base: Path, processes: int
-) -> list[dict[str, Any]]:
-    """Train with a bar for each run, alerts above them, and return every line in order."""
-    labels = [run.row.label for run, _ in jobs]
-    with progress.bar(console) as bar:
-        tasks = [
-            bar.add_task(f"Training: {label}", start=False, total=run.steps, note="starting")
-            for label, (run, _) in zip(labels, jobs, strict=True)
-        ]
-
-        def hear(news: workers.News) -> None:
-            if news.alert:
-                text = f"{labels[news.job]}: {news.alert}"
-                console.print(f"[yellow]{escape(text)}[/yellow]", soft_wrap=True)
-            if news.step is not None:
-                bar.start_task(tasks[news.job])
-                bar.update(tasks[news.job], completed=news.step)
-            if news.note is not None:
-                bar.update(tasks[news.job], note=news.note)
-
-        return workers.train_all(jobs, base, processes, hear)
-
-
-def _report(folders: Sequence[Path], output: Path) -> "ReportResult":
-    from divreg.report import write_report
-
-    return write_report(folders, output / "report.html")
 
 
 def _write(path: Path, content: Any) -> None:

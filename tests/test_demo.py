@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress
 
-from divreg import demo
+from divreg import demo, demo_model
 from divreg.tasks import progress, runs, tiny
 
 SMALL = tiny.Recipe(hidden=16, layers=1, heads=2, feedforward=32, examples=1280, batch=64)
@@ -147,3 +147,30 @@ def test_rows_share_budget_and_rate_and_differ_in_what_they_say():
 def test_importing_the_demo_loads_neither_torch_nor_trl():
     code = "import sys, divreg.demo; sys.exit(bool({'torch', 'trl'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_model_of_ones_own_is_trained_both_ways_and_the_time_is_said_first(
+    tiny_checkpoint, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(demo_model, "SAMPLES", 32)
+    console = Console(record=True, width=110)
+    task = "divreg.tasks.task.EXPRESSIONS"
+    assert demo.run(task=task, model=tiny_checkpoint, output_dir=tmp_path, steps=2,
+                    console=console) == 0  # fmt: skip
+    text = console.export_text()
+    assert (
+        text.index("About 1 min") < text.index("plain GRPO") < text.index("prompts that the runs")
+    )
+    assert "2 steps of 128 answers" in text
+    assert (tmp_path / "report.html").exists()
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (("--task", "kinds-short"), "needs a language model; got none. Add --model"),
+    (("--task", "kind"), "there is no task 'kind'"),
+    (("--model", "not/here"), "is no folder here, and the hub does not have it"),
+    (("--model", "not/here", "--seeds", "2"), "are about the tiny model; got --task expressions"),
+])  # fmt: skip
+def test_a_model_that_cannot_be_is_refused(words, message):
+    with pytest.raises(ValueError, match=message):
+        demo.main(arguments(*words))

@@ -1,1 +1,1 @@
-"""Annotation anchoring: say what a text is about before the text, and keep that as diverse as it was."""
+"""Annotation anchoring: say what a text is about before it, and keep that as diverse as it was."""

@@ -148,12 +148,12 @@ class ModelAnnotator:
 
 
 def tags_of(said: Mapping[str, str] | str, known: Vocabulary) -> object:
-    """Return what an annotator said as tags; of a text only lines about keys that are known.
+    r"""Return what an annotator said as tags; of a text only lines about keys that are known.
 
     A model says things beside the lines it is asked for, and these are no tags: what it says of a
     key is checked afterwards like every tag.
 
-    >>> tags_of("Sure!\\ntopic: cats", {"topic": []})
+    >>> tags_of("Sure!\ntopic: cats", {"topic": []})
     {'topic': 'cats'}
     """
     if not isinstance(said, str):

@@ -98,3 +98,28 @@ def _entropy(seen: Sequence[str]) -> float:
     """Entropy of the shares of what was seen, with Miller and Madow's correction; nats."""
     n, sizes = len(seen), Counter(seen).values()
     return sum(c / n * math.log(n / c) for c in sizes) + (len(sizes) - 1) / (2 * n)
+
+
+def gap_closed(start: float, tuned: float, anchored: float) -> tuple[float, float]:
+    r"""Say how much of the diversity that fine-tuning takes is kept by anchoring.
+
+    .. math:: \frac{D_{anchored} - D_{tuned}}{D_{start} - D_{tuned}}, \qquad
+        \frac{D_{start} - D_{tuned}}{D_{start} - D_{anchored}}
+
+    Args:
+        start: Diversity of the model before fine-tuning, any unit.
+        tuned: After plain fine-tuning.
+        anchored: After anchored fine-tuning.
+
+    Returns:
+        The share of the gap that is closed, and how many times smaller the collapse is: infinite
+        where nothing is lost, NaN where plain fine-tuning loses nothing.
+
+    >>> closed, ratio = gap_closed(2.0, 1.0, 1.85)
+    >>> round(closed, 6), round(ratio, 6)
+    (0.85, 6.666667)
+    """
+    lost, left = start - tuned, start - anchored
+    if lost <= 0:
+        return math.nan, math.nan
+    return 1 - left / lost, lost / left if left > 0 else math.inf

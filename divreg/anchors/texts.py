@@ -1,4 +1,4 @@
-"""Training texts with annotations: documents to go on pre-training on, and prompts with responses."""
+"""Training texts with annotations: documents for pre-training, prompts with responses."""
 
 import re
 from collections.abc import Iterable, Mapping

@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -124,8 +123,8 @@ def run(
             for job in {job.row.name: job for job, _ in todo}.values():
                 runs.rehearse(job, base, output / "rehearsal")
         timed = next((job for job, _ in todo if job.row.trained), todo[0][0])
-        hours = len(todo) * _trial(timed, base, output, console) / 3600
-        needed = _duration(hours / min(processes, len(todo)))
+        hours = len(todo) * workers.seconds_of(timed, base, output / "trial", TRIAL, console) / 3600
+        needed = workers.duration(hours / min(processes, len(todo)))
         console.print(
             f"About {needed} with {processes} at a time, from "
             f"{TRIAL} steps of the first row to do. Ctrl-C at any time: finished runs are kept."
@@ -331,21 +330,6 @@ def _lines(results: Mapping[str, Any]) -> str:
         items = ",\n".join(f"  {json.dumps(item)}" for item in value) if key in _LISTS else ""
         parts.append(f'"{key}": [\n{items}\n]' if items else f'"{key}": {json.dumps(value)}')
     return "{\n" + ",\n".join(parts) + "\n}\n"
-
-
-def _trial(job: runs.Run, base: Path, output: Path, console: Console) -> float:
-    """Return the seconds of a run, from a short one of the same row."""
-    short = replace(job, steps=TRIAL)
-    started = time.perf_counter()
-    with console.status("Timing a few steps"):
-        (line,) = workers.train_all([(short, output / "trial")], base, 1, lambda _: None)
-    training = line["train_seconds"]
-    others = time.perf_counter() - started - training
-    return others + training * job.steps / TRIAL
-
-
-def _duration(hours: float) -> str:
-    return f"{hours:.1f} hours" if hours >= 1 else f"{max(1, round(hours * 60))} min"
 
 
 def _within(gain: summary.Mean) -> bool:

@@ -23,8 +23,10 @@ CURES = {
 
 
 class Server:
-    """One address of a server. A busy one (HTTP 408, 429, 500 to 504) or a broken connection is
-    asked again after 1, 2, 4, ... seconds, or after what ``Retry-After`` says, 30 at most.
+    """One address of a server.
+
+    A busy one (HTTP 408, 429, 500 to 504) or a broken connection is asked again after 1, 2, 4, ...
+    seconds, or after what ``Retry-After`` says, 30 at most.
 
     Args:
         url: Base address, such as "http://localhost:8000/v1".

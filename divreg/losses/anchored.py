@@ -23,10 +23,11 @@ def anchored(
 
     .. math:: P(y \mid x) = \sum_z R(z \mid x)\,Q(y \mid x, z)
 
-    A text is prompt x, annotation z, response y. Its cross-entropy has no term for z, so fine-tuning
-    moves Q and gives R no gradient. In a small share of the texts only the values are left out:
-    keys and markers stay, so that the model goes on writing annotations that have an end. Which
-    texts these are follows from the response alone: the same in every epoch, order and packing.
+    A text is prompt x, annotation z, response y. Its cross-entropy has no term for z: fine-tuning
+    learns Q, and R moves only as far as both share weights. In a small share of the texts only the
+    values are left out: keys and markers stay, so that the model goes on writing annotations that
+    have an end. Which texts these are follows from the response alone: the same in every epoch,
+    order and packing.
 
     An annotation that its text ends before is left out to the end of the text.
 

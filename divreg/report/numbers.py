@@ -86,8 +86,8 @@ QUANTITIES = {
             "anchor_entropy_nats",
             "Entropy of annotations",
             "nats",
-            "−Σ p ln p over the annotations z that a model may begin its response with, p(z|x), mean "
-            "over prompts",
+            "−Σ p ln p over the annotations z that a model may begin its response with, p(z|x), "
+            "mean over prompts",
         ),
         Quantity(
             "anchor_kl_nats",

@@ -44,7 +44,7 @@ _CAPTIONS = {
     "pass": "A gap that closes from above is concentration: fewer problems are solved by any of "
     "k samples.",
     "answer_entropy_nats": "How evenly a group spreads over its answers.",
-    "anchor_entropy_nats": "Anchored, it stays where it began: R is not trained on.",
+    "anchor_entropy_nats": "Anchored, it should stay where it began.",
     "explored_answers": "Since the run began. Where it is flat, sampling finds nothing new.",
     "new_answers": "Falls by itself as prompts come back; at 0 only old answers are repeated.",
     "truncated_frac": "Completions that ran into the length limit.",

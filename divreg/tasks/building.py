@@ -131,6 +131,8 @@ def trainer(run: "Run", base: Path, output_dir: Path, callbacks: list[Any]) -> A
     Raises:
         ValueError: For a combination that cannot do what it says.
     """
+    import torch
+
     from divreg.tasks import tiny
 
     given: dict[str, Any] = {"model": run.model, "callbacks": callbacks, **data(run)}
@@ -146,6 +148,8 @@ def trainer(run: "Run", base: Path, output_dir: Path, callbacks: list[Any]) -> A
         settings |= {"use_cpu": True, "bf16": False, "gradient_checkpointing": False}
         if run.method == "dpo":
             given["ref_model"], _ = tiny.load(base)
+    elif not torch.accelerator.is_available():
+        settings |= {"use_cpu": True, "bf16": False}
     settings |= run.settings
     diverse = run.row.divreg is not None
     if diverse:

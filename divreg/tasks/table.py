@@ -57,10 +57,17 @@ def score_table(groups: Sequence[tuple[str, Sequence[Line]]], title: str = "") -
     return table
 
 
-def legend(line: Line) -> str:
+def legend(line: Line, task: str = "expressions") -> str:
     """Say what the columns of the table are, from any of its results."""
     from divreg.tasks import corpora, expressions
 
+    if task != "expressions":
+        return (
+            f"On {line['targets']} prompts that the runs never saw, {line['samples']} samples "
+            f"each.\npass@1: share right. Distinct correct: different right answers among "
+            f"{line['k']}.\nEntropy: of a token. Distinct n-grams: of characters, unseen by the "
+            f"reward.\n"
+        )
     most = corpora.distinct_in_data(expressions.targets("held_out"), line["k"])
     return (
         f"On {line['targets']} numbers that the runs never asked for, {line['samples']} samples "

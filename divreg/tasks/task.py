@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,7 @@ class Task:
         side_by_side: Whether ``is_correct`` and ``answer`` may be called from several threads.
         stop: Texts that end an answer of a model without chat template: it is cut before the first.
         group: The kind of prompts, where they are of a data set of others: summaries, code, ...
+        budget: Of a run on a model of one's own: ``steps``, and keys of TRL's config.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Task:
     side_by_side: bool = False
     stop: tuple[str, ...] = ()
     group: str = ""
+    budget: Mapping[str, Any] = field(default_factory=dict)
 
     def need(self, part: str, who: str) -> Any:
         """Return what a command cannot do without.
@@ -88,6 +90,10 @@ def _hard_dataset(split: str) -> "Dataset":
     return expressions.dataset(numbers=expressions.targets(split, expressions.HARD_TARGETS))
 
 
+def _kinds_short(split: str) -> "Dataset":
+    return kinds.dataset(split, style="short")  # pyright: ignore[reportArgumentType]
+
+
 EXPRESSIONS = Task(
     "expressions",
     expressions.dataset,  # pyright: ignore[reportArgumentType]  # it names its two splits
@@ -123,7 +129,14 @@ KINDS = Task(
     side_by_side=True,
     stop=("\n",),
 )
-TASKS = {task.name: task for task in (EXPRESSIONS, EXPRESSIONS_HARD, COUNTDOWN, KINDS)}
+KINDS_SHORT = replace(
+    KINDS,
+    name="kinds-short",
+    dataset=_kinds_short,
+    max_tokens=8,
+    budget={"steps": 60, "learning_rate": 1.5e-5, "per_device_train_batch_size": 64},
+)
+TASKS = {task.name: task for task in (EXPRESSIONS, EXPRESSIONS_HARD, COUNTDOWN, KINDS, KINDS_SHORT)}
 
 
 def find(name: str) -> Task:

@@ -3,14 +3,17 @@
 import logging
 import queue
 import signal
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+
+from rich.console import Console
 
 from divreg.tasks import runs
 
@@ -76,6 +79,37 @@ def train_all(
         raise
     pool.shutdown()
     return [lines[i] for i in range(len(jobs))]
+
+
+def seconds_of(run: runs.Run, base: Path, folder: Path, steps: int, console: Console) -> float:
+    """Return the seconds of a run, from a short one with the same settings.
+
+    Args:
+        run: What is to be trained.
+        base: Folder of the base model.
+        folder: Where the short one is trained.
+        steps: Of the short one.
+        console: Where to say so.
+
+    Raises:
+        KilledError: A worker was.
+    """
+    short = replace(run, steps=steps)
+    started = time.perf_counter()
+    with console.status("Timing a few steps"):
+        (line,) = train_all([(short, folder)], base, 1, lambda _: None)
+    training = line["train_seconds"]
+    others = time.perf_counter() - started - training
+    return others + training * run.steps / steps
+
+
+def duration(hours: float) -> str:
+    """Return a time as a reader says it.
+
+    >>> duration(0.1), duration(1.55)
+    ('6 min', '1.6 hours')
+    """
+    return f"{hours:.1f} hours" if hours >= 1 else f"{max(1, round(hours * 60))} min"
 
 
 def _listen(

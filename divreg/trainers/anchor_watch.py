@@ -20,9 +20,9 @@ class AnchorWatch(TrainerCallback):
 
     ``trainer.add_callback(AnchorWatch(trainer, prompts=[...], values={"class": [...]}))``. Logs
     ``anchor/entropy_nats`` and ``anchor/kl_nats``, exact; where values are not listed it samples,
-    and logs ``anchor/js_nats`` in KL's place. A ``CollapseMonitor`` of the same trainer records them
-    with its probes, and ``divreg report`` draws them. It draws from no random number generator of
-    the training. What the model gave at the start is kept in ``OUTPUT_DIR/divreg`` for a resumed
+    and logs ``anchor/js_nats`` in KL's place. A ``CollapseMonitor`` of the same trainer records
+    them with its probes, and ``divreg report`` draws them. It draws from no random number generator
+    of the training. What the model gave at the start is kept in ``OUTPUT_DIR/divreg`` for a resumed
     run.
 
     Args:
@@ -85,8 +85,8 @@ class AnchorWatch(TrainerCallback):
         elif self.start is None:
             if not path.exists():
                 raise ValueError(
-                    f"AnchorWatch needs what the run began with, to resume it; got no {path}. Start "
-                    f"the run with AnchorWatch, or leave it out."
+                    f"AnchorWatch needs what the run began with, to resume it; got no {path}. "
+                    f"Start the run with AnchorWatch, or leave it out."
                 )
             kept = json.loads(path.read_text())
             self.start = kept if self.annotations is None else np.array(kept)
@@ -98,7 +98,12 @@ class AnchorWatch(TrainerCallback):
                 _seams.log_metric(self.trainer, f"anchor/{name}", value)
 
     def _see(self) -> Any:
-        with _seams.generation_model(self.trainer) as model, _seams.evaluating(model):
+        with _seams.generation_model(self.trainer) as unwrapped:
+            model: Any = unwrapped
+            return self._of(model)
+
+    def _of(self, model: Any) -> Any:
+        with _seams.evaluating(model):
             if self.annotations is None:
                 return watch.write(model, self.tokenizer, self.prompts, self.samples)
             return watch.score(model, self.tokenizer, self.prompts, self.annotations)

@@ -14,15 +14,16 @@ PACKAGE = "wordnet-base=1:3.0-37"
 SHA256 = "61060d960f9ada8fa120872312eccd3ecebfbab8c4579e4f5a74e1cf67620752"
 
 # Lexicographer files by their number, lexnames(5WN).
-CLASSES = """
-    adj.all adj.pert adv.all noun.Tops noun.act noun.animal noun.artifact noun.attribute noun.body
-    noun.cognition noun.communication noun.event noun.feeling noun.food noun.group noun.location
-    noun.motive noun.object noun.person noun.phenomenon noun.plant noun.possession noun.process
-    noun.quantity noun.relation noun.shape noun.state noun.substance noun.time verb.body verb.change
-    verb.cognition verb.communication verb.competition verb.consumption verb.contact verb.creation
-    verb.emotion verb.motion verb.perception verb.possession verb.social verb.stative verb.weather
-    adj.ppl
-""".split()
+_CLASSES = """
+    adj.all adj.pert adv.all noun.Tops noun.act noun.animal noun.artifact noun.attribute
+    noun.body noun.cognition noun.communication noun.event noun.feeling noun.food noun.group
+    noun.location noun.motive noun.object noun.person noun.phenomenon noun.plant
+    noun.possession noun.process noun.quantity noun.relation noun.shape noun.state
+    noun.substance noun.time verb.body verb.change verb.cognition verb.communication
+    verb.competition verb.consumption verb.contact verb.creation verb.emotion verb.motion
+    verb.perception verb.possession verb.social verb.stative verb.weather adj.ppl
+"""
+CLASSES = _CLASSES.split()
 WORDS = {"noun": "noun", "verb": "verb", "adj": "adjective", "adv": "adverb"}
 
 ASKS = ["define a {}.", "explain a {}.", "describe a {}.", "tell me about a {}."]

@@ -1,5 +1,6 @@
 """How different the answers to one prompt are, and whether they do what it says."""
 
+import hashlib
 import statistics
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,10 @@ class Classes:
         encoder: Texts -> embeddings.
         known: Glosses to learn from, up to ``MOST`` of a class.
         tested: Others, as they come, to count how often it is right.
-        cache: Where the embeddings are kept.
+        folder: Where the embeddings are kept.
     """
 
-    def __init__(self, encoder: Any, known: list[Gloss], tested: list[Gloss], cache: Path):
+    def __init__(self, encoder: Any, known: list[Gloss], tested: list[Gloss], folder: Path):
         from sklearn.linear_model import LogisticRegression
 
         seen: dict[str, int] = {}
@@ -34,14 +35,17 @@ class Classes:
             seen[gloss.kind] = seen.get(gloss.kind, 0) + 1
             if seen[gloss.kind] <= MOST:
                 chosen.append(gloss)
+        texts = [[g.text for g in part] for part in (chosen, tested)]
+        digest = hashlib.sha256(repr(texts).encode()).hexdigest()[:8]
+        cache = folder / f"classes-{digest}.npz"
         if not cache.exists():
-            vectors = encoder([g.text for g in chosen]), encoder([g.text for g in tested])
-            np.savez(cache, chosen=vectors[0], tested=vectors[1])
+            np.savez(cache, chosen=encoder(texts[0]), tested=encoder(texts[1]))
         kept = np.load(cache)
-        self._model = LogisticRegression(C=10.0, max_iter=300)
+        self._model: Any = LogisticRegression(C=10.0, max_iter=300)
         self._model.fit(kept["chosen"], [g.kind for g in chosen])
-        right = self._model.predict(kept["tested"]) == np.array([g.kind for g in tested])
-        self.accuracy = float(right.mean())
+        said = self._model.predict(kept["tested"]).tolist()
+        right = [a == g.kind for a, g in zip(said, tested, strict=True)]
+        self.accuracy = statistics.mean(right)
         self.learned_from, self.tested_on = len(chosen), len(tested)
 
     def __call__(self, vectors: np.ndarray) -> list[str]:

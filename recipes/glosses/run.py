@@ -19,26 +19,29 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 import torch
-from glosses import Gloss, Task, fetch, read, split, tasks
+from glosses import Gloss, Splits, Task, fetch, read, split, tasks
 from measure import Classes, measure
 from train import KEY, SIZES, load, pretrain, tokenizer, tune
 
-from divreg.anchors.sample import sample, weights
+from divreg.anchors.sample import Sample, sample, weights
 from divreg.encoders.sentence import SentenceEncoder
 
 RESULTS = Path(__file__).parent / "results" / "glosses.json"
 TUNED_ON = {"noun": 1200, "verb": 400}
 TESTED_ON, PROMPTS, SAMPLES, LONGEST = 2000, 9, 40, 48
-RATE = 3e-3
+RATE, EPOCHS = 1e-3, 5
 
 # Of every fine-tuned model: which base it begins with, whether its examples have annotations, and
 # whether these are left out of the loss.
 TUNED = {
-    "sft": ("plain", False, False),
-    "sft_with_annotations": ("plain", True, False),
-    "annotated_base_unmasked": ("annotated", True, False),
-    "anchored": ("annotated", True, True),
+    "sft": ("base", False, False),
+    "anchored": ("annotated_base", True, True),
+    "annotated_base_unmasked": ("annotated_base", True, False),
+    "sft_with_annotations": ("base", True, False),
 }
+# The anchored model once more: the key written for it, and annotations drawn for it.
+WAYS = {"anchored_key_given": "anchored", "anchored_balanced": "anchored"}
+ARMS = ["base", "annotated_base", "sft", "anchored", *WAYS, *list(TUNED)[2:]]
 
 
 def examples(
@@ -68,6 +71,9 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="models and samples go here")
     parser.add_argument("--sizes", nargs="+", default=list(SIZES), choices=list(SIZES))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--rate", type=float, default=RATE, help="of fine-tuning")
+    parser.add_argument("--epochs", type=int, default=EPOCHS, help="of fine-tuning")
+    parser.add_argument("--arms", nargs="+", default=ARMS, choices=ARMS)
     parser.add_argument("--encoder", help="folder or name of all-MiniLM-L6-v2")
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
@@ -77,7 +83,7 @@ def main() -> None:
     asked, tested = tasks(PROMPTS)
     names = tokenizer(parts.pretrain, work / "tokenizer", asked)
     embed = encoder(options.encoder)
-    classes = Classes(embed, parts.pretrain, parts.classify, work / "classes.npz")
+    classes = Classes(embed, parts.pretrain, parts.classify, work)
     print(f"classes: {classes.accuracy:.3f} right of {classes.tested_on}", flush=True)
     found = json.loads(options.results.read_text()) if options.results.exists() else {}
     found["classifier"] = {
@@ -89,13 +95,15 @@ def main() -> None:
     for seed in options.seeds:
         for size in options.sizes:
             folder = work / f"{size}-{seed}"
-            models = train(folder, size, seed, parts, asked, names)
-            for arm, answer in arms(models, parts, tested, names, seed).items():
+            for arm in options.arms:
                 key = f"{size}/{seed}/{arm}"
+                if not arm.endswith("base") and (options.rate, options.epochs) != (RATE, EPOCHS):
+                    key += f"@{options.rate:g}x{options.epochs}"
                 if key in runs:
                     continue
+                model = trained(folder, size, seed, arm, parts, asked, names, options)
                 begun = time.time()
-                samples = answer()
+                samples = answers(arm, load(model), parts, tested, names, seed)
                 runs[key] = {
                     k: round(v, 5) for k, v in measure(tested, samples, embed, classes).items()
                 }
@@ -107,59 +115,54 @@ def main() -> None:
                 print(key, f"{time.time() - begun:.0f} s", runs[key], flush=True)
 
 
-def train(
-    folder: Path, size: str, seed: int, parts: Any, asked: list[Task], names: Any
-) -> dict[str, Path]:
-    """Train the models of one size and seed."""
-    found = {
-        name: pretrain(
-            SIZES[size], seed, name == "annotated", parts.pretrain, names, folder / f"base-{name}"
-        )
-        for name in ("plain", "annotated")
-    }
-    pairs = examples(parts.tune, asked, seed)
-    for arm, (source, annotated, masked) in TUNED.items():
-        found[arm] = tune(
-            found[source],
-            seed,
-            pairs,
-            names,
-            folder / arm,
-            annotated=annotated,
-            masked=masked,
-            rate=RATE,
-        )
+def trained(
+    folder: Path,
+    size: str,
+    seed: int,
+    arm: str,
+    parts: Splits,
+    asked: list[Task],
+    names: Any,
+    options: argparse.Namespace,
+) -> Path:
+    """Return the model of an arm, trained if it is not there yet."""
+    arm = WAYS.get(arm, arm)
+
+    def base(name: str) -> Path:
+        annotated = name == "annotated_base"
+        return pretrain(SIZES[size], seed, annotated, parts.pretrain, names, folder / name)
+
+    if arm not in TUNED:
+        return base(arm)
+    source, annotated, masked = TUNED[arm]
+    return tune(
+        base(source),
+        seed,
+        examples(parts.tune, asked, seed),
+        names,
+        folder / f"{arm}@{options.rate:g}x{options.epochs}",
+        annotated=annotated,
+        masked=masked,
+        rate=options.rate,
+        epochs=options.epochs,
+    )
+
+
+def answers(
+    arm: str, model: Any, parts: Splits, tested: list[Task], names: Any, seed: int
+) -> list[list[Sample]]:
+    """Write the answers of an arm to every prompt."""
+    words: dict[str, Any] = {"max_new_tokens": LONGEST, "batch_size": 360, "seed": seed}
+    prompts = [t.asked if arm.endswith("base") else t.prompt for t in tested]
+    if arm != "anchored_balanced":
+        key = KEY if arm == "anchored_key_given" else None
+        return sample(model, names, prompts, SAMPLES, key=key, **words)
+    found: list[list[Sample]] = []
+    for task, prompt in zip(tested, prompts, strict=True):
+        counts = Counter(g.kind for g in parts.pretrain if g.part == task.part)
+        draw = {KEY: weights(counts, "balanced")}
+        found += sample(model, names, [prompt], SAMPLES, draw=draw, **words)
     return found
-
-
-def arms(
-    models: dict[str, Path], parts: Any, tested: list[Task], names: Any, seed: int
-) -> dict[str, Any]:
-    """Return what writes the answers of every model, and of the anchored one in two more ways."""
-    headers = [t.asked for t in tested]
-    prompts = [t.prompt for t in tested]
-
-    def answers(model: str, to: list[str], draw: Any = None, key: str | None = None) -> Any:
-        words = {"max_new_tokens": LONGEST, "batch_size": 360, "seed": seed}
-        net = load(models[model])
-        if draw is None:
-            return sample(net, names, to, SAMPLES, key=key, **words)
-        return [
-            sample(net, names, [one], SAMPLES, draw={KEY: draw[t.part]}, **words)[0]
-            for one, t in zip(to, tested, strict=True)
-        ]
-
-    counts = {
-        part: Counter(g.kind for g in parts.pretrain if g.part == part) for part in parts.tune
-    }
-    balanced = {part: weights(c, "balanced") for part, c in counts.items()}
-    return {
-        "base": lambda: answers("plain", headers),
-        "annotated_base": lambda: answers("annotated", headers),
-        **{arm: (lambda arm=arm: answers(arm, prompts)) for arm in TUNED},
-        "anchored_key_given": lambda: answers("anchored", prompts, key=KEY),
-        "anchored_balanced": lambda: answers("anchored", prompts, balanced),
-    }
 
 
 if __name__ == "__main__":

@@ -14,8 +14,13 @@ import torch
 from datasets import Dataset
 from glosses import HEADERS, WORDS, Gloss, Task
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
-from transformers import PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
 
 from divreg import losses
 from divreg.anchors import markers, texts
@@ -180,8 +185,9 @@ def tune(
     annotated: bool,
     masked: bool,
     rate: float,
+    epochs: int,
 ) -> Path:
-    """Fine-tune for two epochs on narrow answers: with annotations or not, in the loss or not."""
+    """Fine-tune on narrow answers: with annotations or not, in the loss or not."""
     if (folder / "config.json").exists():
         return folder
     rows = [
@@ -190,7 +196,7 @@ def tune(
     ]
     trainer = DiverseSFTTrainer(
         load(source),
-        args=config(folder, seed, rate, epochs=2),
+        args=config(folder, seed, rate, epochs=epochs),
         train_dataset=Dataset.from_list(rows),
         processing_class=names,
         interventions=[losses.anchored] if masked else [],
