@@ -109,14 +109,9 @@ def compare(
 
 
 def _score(run: runs.Run, base: Path) -> dict[str, Any]:
-    from divreg.tasks import tiny
+    from divreg.tasks import building
     from divreg.tasks.evaluate import evaluate
 
-    if run.model is None:
-        model, names, at_once = *tiny.load(base), runs.TINY_SIDE_BY_SIDE
-    else:
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-
-        names = AutoTokenizer.from_pretrained(run.model)
-        model, at_once = AutoModelForCausalLM.from_pretrained(run.model), runs.SIDE_BY_SIDE
+    at_once = runs.SIDE_BY_SIDE if run.model else runs.TINY_SIDE_BY_SIDE
+    model, names = building.load(run, base)
     return evaluate(model, names, run.found, samples=run.samples, rows_at_once=at_once).as_dict()

@@ -143,8 +143,8 @@ def _finish(
         said = list(annotator(texts)) if texts else []
     if len(said) != len(texts):
         raise ValueError(
-            f"{waiting[0].place} needs tags for each of {len(texts)} texts; got {len(said)} answers "
-            f"of the annotator. Return one for every text."
+            f"{waiting[0].place} needs tags for each of {len(texts)} texts; got {len(said)} "
+            f"answers of the annotator. Return one for every text."
         )
     answers = iter(said)
     for row in waiting:

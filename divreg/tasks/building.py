@@ -156,3 +156,17 @@ def trainer(run: "Run", base: Path, output_dir: Path, callbacks: list[Any]) -> A
         settings["divreg"] = copy.deepcopy(dict(run.row.divreg or {})) or None
     config = config_class(run.method, diverse)(**settings)
     return trainer_class(run.method, diverse)(args=config, **given)
+
+
+def load(run: "Run", base: Path) -> tuple[Any, Any]:
+    """Return the model that a run begins with, and its tokenizer."""
+    from divreg.tasks import tiny
+
+    if run.model is None:
+        return tiny.load(base)
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    return (
+        AutoModelForCausalLM.from_pretrained(run.model),
+        AutoTokenizer.from_pretrained(run.model),
+    )
