@@ -42,14 +42,14 @@ class Continuations:
         cuda = [device] if device.type == "cuda" else []
         with (
             torch.random.fork_rng(devices=cuda),
-            _seams.generation_model(trainer) as model,
+            _seams.generation_model(trainer) as unwrapped,
             torch.no_grad(),
-            _seams.evaluating(model),
         ):
-            torch.manual_seed(
-                int(random.Random(f"{trainer.args.seed} {step} {rank}").random() * 1e9)
-            )
-            return [self._batch(trainer, model, batch) for batch in batches]
+            model: Any = unwrapped
+            seed = int(random.Random(f"{trainer.args.seed} {step} {rank}").random() * 1e9)
+            with _seams.evaluating(model):
+                torch.manual_seed(seed)
+                return [self._batch(trainer, model, batch) for batch in batches]
 
     def _batch(self, trainer: Any, model: Any, batch: Any) -> dict[str, Tensor]:
         prefixes = self._prefixes(batch)

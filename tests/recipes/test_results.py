@@ -44,7 +44,48 @@ def test_the_readme_shows_the_table_that_the_results_make(folder):
     assert {line.rstrip() for line in console.export_text().splitlines()} <= shown | {""}
 
 
-@pytest.mark.parametrize("task", ["expressions", "countdown"])
+BENCHMARKS = ["expressions", "countdown", "expressions_sft", "expressions_dpo"]
+
+
+def rates(repo, method):
+    """Of every rate, and of DPO's beta, the means of the sweep over the seeds."""
+    found = command.read_results(
+        repo / "recipes" / "benchmarks" / "results" / f"expressions_{method}_rates.json"
+    )
+    configs = {row["name"]: row["config"] for row in found["rows"] if row.get("trained", True)}
+    means = {}
+    for row in summary.summarise(found):
+        if row.name in configs:
+            config = configs[row.name]
+            rate = config.get("learning_rate", found["learning_rate"])
+            means[rate, config.get("beta")] = row
+    return means
+
+
+def test_the_rate_of_sft_is_the_best_of_cross_entropy_for_pass_at_1(repo):
+    means = rates(repo, "sft")
+    best, _ = max(means, key=lambda key: means[key].right.value)
+    planned = plan.read(repo / "recipes" / "benchmarks" / "expressions_sft.yaml")
+    assert (planned.learning_rate, planned.seeds) == (best, 5)
+
+
+def test_the_rate_of_dpo_has_learned_most_and_its_beta_is_right_most_often(repo):
+    means = rates(repo, "dpo")
+    planned = plan.read(repo / "recipes" / "benchmarks" / "expressions_dpo.yaml")
+    rate, _ = min(means, key=lambda key: means[key].nats["demonstrations"].value)
+    assert (planned.learning_rate, planned.seeds) == (rate, 5)
+    at_it = {beta: row.right.value for (r, beta), row in means.items() if r == rate}
+    assert planned.rows[0].config["beta"] == max(at_it, key=at_it.__getitem__)
+
+
+@pytest.mark.parametrize("name", ["expressions_sft", "expressions_dpo"])
+def test_every_way_to_fine_tune_has_five_seeds(repo, name):
+    found = command.read_results(repo / "recipes" / "benchmarks" / "results" / f"{name}.json")
+    seeds = {(x["row"], x["seed"]) for x in found["runs"]}
+    assert seeds == {(row["name"], seed) for row in found["rows"] for seed in range(5)}
+
+
+@pytest.mark.parametrize("task", BENCHMARKS)
 def test_the_recipes_show_the_benchmark_that_its_results_make(repo, task):
     """`divreg bench PLAN --results FILE` writes this table and says these sentences."""
     found = command.read_results(repo / "recipes" / "benchmarks" / "results" / f"{task}.json")
