@@ -1,6 +1,8 @@
 """What fine-tuning on texts does differently: no rollouts, a loss made of tokens."""
 
+import functools
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -46,10 +48,8 @@ class TokenLossMixin(Attached, _seams.SFTSeams):
     def get_batch_samples(
         self, epoch_iterator: Any, num_batches: int, device: Any
     ) -> tuple[list[Any], Any]:
-        if self._plan.every:
-            found = self._look_ahead(epoch_iterator, num_batches, device)
-        else:
-            found = self._draw(epoch_iterator, num_batches, device)
+        draw = functools.partial(self._draw, super().get_batch_samples, num_batches, device)
+        found = self._look_ahead(draw, epoch_iterator) if self._plan.every else draw(epoch_iterator)
         if self._plan.continuations is not None:
             found = self._continue(*found, device)
         if self._plan.counts_texts:
@@ -66,13 +66,13 @@ class TokenLossMixin(Attached, _seams.SFTSeams):
         written = chosen.write(self, batches)
         return written, None if count is None else self._get_num_items_in_batch(written, device)
 
-    def _draw(self, epoch_iterator: Any, num_batches: int, device: Any) -> tuple[list[Any], Any]:
+    def _draw(
+        self, theirs: Callable[..., Any], num_batches: int, device: Any, epoch_iterator: Any
+    ) -> tuple[list[Any], Any]:
         """Draw the micro-batches of a step, without the labels that the texts say count nothing."""
         if not self._plan.by_text:
-            return super().get_batch_samples(epoch_iterator, num_batches, device)
-        found = super().get_batch_samples(
-            map(self._unlabelled, epoch_iterator), num_batches, device
-        )
+            return theirs(epoch_iterator, num_batches, device)
+        found = theirs(map(self._unlabelled, epoch_iterator), num_batches, device)
         if found[0]:
             self._log_counts()
         return found
@@ -100,15 +100,13 @@ class TokenLossMixin(Attached, _seams.SFTSeams):
         for batch in batches:
             batch[f"{CARRIED}texts"] = count
 
-    def _look_ahead(
-        self, epoch_iterator: Any, num_batches: int, device: Any
-    ) -> tuple[list[Any], Any]:
+    def _look_ahead(self, draw: Callable[[Any], Any], epoch_iterator: Any) -> tuple[list[Any], Any]:
         """Return the next step's micro-batches, scored by the policy of the last refresh."""
         if self._source is not epoch_iterator:
             self._source, self._ahead = epoch_iterator, []
         if not self._ahead:  # the old policy becomes the current one: it scores what comes next
             for _ in range(self._plan.every):
-                step = self._draw(epoch_iterator, num_batches, device)
+                step = draw(epoch_iterator)
                 if not step[0] and self._ahead:
                     break
                 self._ahead.append(step)
