@@ -25,6 +25,7 @@ from divreg.check.tell import Checked
 from divreg.measure.compare import split_name
 from divreg.measure.run import Options, measure
 from divreg.trace import engines, page, result
+from divreg.trace.options import add_sampling
 
 if TYPE_CHECKING:
     from divreg.trace.sampling import Plan
@@ -56,24 +57,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="chat",
         help="how a category is asked for (chat; few-shot for a model without chat template)",
     )
-    parser.add_argument("--temperature", type=float, default=1.0, help="of sampling (1)")
-    parser.add_argument("--top-p", type=float, default=1.0, help="of sampling (1)")
     parser.add_argument(
         "--encoder", default=ENCODER, metavar="NAME", help="of the Vendi score, or none (MiniLM)"
     )
-    parser.add_argument(
-        "--engine",
-        choices=("auto", "transformers", "vllm"),
-        default="auto",
-        help="auto: vLLM where it is installed and there is a GPU",
-    )
-    parser.add_argument(
-        "--batch-size", type=int, default=256, metavar="N", help="samples at once (256)"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of sampling and intervals (0)")
-    parser.add_argument(
-        "--output-dir", type=Path, metavar="DIR", help="where samples and numbers go (runs/check)"
-    )
+    add_sampling(parser, "runs/check")
 
 
 def main(chosen: argparse.Namespace) -> int:

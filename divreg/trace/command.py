@@ -19,6 +19,7 @@ from rich.table import Table
 from divreg.measure.compare import cell, split_name
 from divreg.measure.run import Measurement, Options, measure
 from divreg.trace import engines, page, result
+from divreg.trace.options import add_sampling
 from divreg.trace.result import Traced
 
 if TYPE_CHECKING:
@@ -52,8 +53,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prompts", type=int, metavar="N", help="the first N of each task (all)")
     parser.add_argument("--samples", type=int, default=32, help="of each prompt (32)")
     parser.add_argument("--k", type=int, help="samples that counts are brought to (all)")
-    parser.add_argument("--temperature", type=float, default=1.0, help="of sampling (1)")
-    parser.add_argument("--top-p", type=float, default=1.0, help="of sampling (1)")
     parser.add_argument("--max-tokens", type=int, metavar="N", help="of a sample (the task's)")
     parser.add_argument(
         "--no-thinking",
@@ -63,21 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--encoder", metavar="NAME", help="sentence-transformers model or folder")
     parser.add_argument(
-        "--engine",
-        choices=("auto", "transformers", "vllm"),
-        default="auto",
-        help="auto: vLLM where it is installed and there is a GPU",
-    )
-    parser.add_argument(
-        "--batch-size", type=int, default=256, metavar="N", help="samples at once (256)"
-    )
-    parser.add_argument(
         "--unsandboxed", action="store_true", help="run code of samples without isolation"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of sampling and intervals (0)")
-    parser.add_argument(
-        "--output-dir", type=Path, metavar="DIR", help="where samples and numbers go (runs/trace)"
-    )
+    add_sampling(parser, "runs/trace")
 
 
 def main(chosen: argparse.Namespace) -> int:

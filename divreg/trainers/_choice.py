@@ -8,6 +8,9 @@ from divreg.compose import Intervention
 from divreg.pipeline import Pipeline
 from divreg.signals import PAIRED
 
+OF_ROLLOUTS = ("correct", "answer", "embedding")
+"""Signals that only completions have, and the user configures."""
+
 
 class Choice:
     """The interventions of a run, its signals, its loss head and its monitor.
@@ -63,6 +66,30 @@ class Choice:
     def check_trainer(self, trainer: Any) -> None:
         """Refuse what only the built trainer shows."""
         raise NotImplementedError
+
+    def check_model(self, trainer: Any, who: str) -> None:
+        """Refuse a model whose columns are not the tokens of texts, for who reads them."""
+        if trainer._is_vlm:
+            raise ValueError(
+                f"{who} needs a model of texts; got a processor for images. "
+                f"Pass the model's tokenizer as processing_class."
+            )
+        peft = getattr(trainer.model, "active_peft_config", None)
+        if getattr(peft, "is_prompt_learning", False):
+            raise ValueError(
+                f"{who} needs one column a token; got prompt tuning, which adds some. "
+                f"Use LoraConfig."
+            )
+
+    def _refuse_rollouts(self, signals: dict[str, Any], data: str) -> None:
+        """Refuse signals of completions where training has none."""
+        for name in OF_ROLLOUTS:
+            if name in signals:
+                raise ValueError(
+                    f"signals[{name!r}] is about completions; got {data}. Give it to the monitor, "
+                    f"which samples some: "
+                    f"CollapseMonitor({name if name != 'embedding' else 'partition'}=...)."
+                )
 
     def _alpha(self, spl: Any) -> float:
         """Return the coefficient that ``spl`` gives the entropy; refused without pairs."""

@@ -13,7 +13,6 @@ from divreg.trainers._tokens import TOKEN_SIGNALS
 
 # Losses that compare what they have sorted over the batch: no pair has a loss of its own.
 COUPLED = ("aot", "aot_unpaired")
-_OF_ROLLOUTS = ("correct", "answer", "embedding")
 
 
 class PairPlan(Choice):
@@ -84,28 +83,8 @@ class PairPlan(Choice):
                 f"whose loss of routers would go with it. Use router_aux_loss_coef=0.0."
             )
 
-    def check_model(self, trainer: Any, who: str) -> None:
-        """Refuse a model whose columns are not the tokens of texts, for who reads them."""
-        if trainer._is_vlm:
-            raise ValueError(
-                f"{who} needs a model of texts; got a processor for images. "
-                f"Pass the model's tokenizer as processing_class."
-            )
-        peft = getattr(trainer.model, "active_peft_config", None)
-        if getattr(peft, "is_prompt_learning", False):
-            raise ValueError(
-                f"{who} needs one column a token; got prompt tuning, which adds some. "
-                f"Use LoraConfig."
-            )
-
     def _configure(self, signals: dict[str, Any]) -> None:
-        for name in _OF_ROLLOUTS:
-            if name in signals:
-                raise ValueError(
-                    f"signals[{name!r}] is about completions; got preference pairs, for which none "
-                    f"are sampled. Give it to the monitor, which does: "
-                    f"CollapseMonitor({name if name != 'embedding' else 'partition'}=...)."
-                )
+        self._refuse_rollouts(signals, "preference pairs")
         column = signals.pop("pair_weight", None)
         if column is not None and (not isinstance(column, str) or not column):
             raise ValueError(

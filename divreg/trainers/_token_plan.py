@@ -13,8 +13,6 @@ from divreg.trainers._logits import FUNCTIONS
 from divreg.trainers._plan import ROLLOUT_SIGNALS
 from divreg.trainers._tokens import TOKEN_SIGNALS
 
-_OF_ROLLOUTS = ("correct", "answer", "embedding")
-
 
 class TokenPlan(Choice):
     """The choice for a run without rollouts, with every refusal that can be known now.
@@ -86,11 +84,7 @@ class TokenPlan(Choice):
                 f"{self.named} needs whole sequences; got sequence or context parallelism. "
                 f"Use sp_size=1 and cp_size=1."
             )
-        if trainer._is_vlm:
-            raise ValueError(
-                f"{self.named} needs a model of texts; got a processor for images. "
-                f"Pass the model's tokenizer as processing_class."
-            )
+        self.check_model(trainer, self.named)
         if trainer.compute_loss_func is not None:
             raise ValueError(
                 f"{self.named} changes the loss; got a compute_loss_func, which TRL deprecates. "
@@ -106,21 +100,9 @@ class TokenPlan(Choice):
                 f"{self.named} needs one text a row, whose beginning the model continues; got "
                 f"packing or padding_free. Use packing=False and padding_free=False."
             )
-        peft = getattr(trainer.model, "active_peft_config", None)
-        if getattr(peft, "is_prompt_learning", False):
-            raise ValueError(
-                f"{self.named} needs one column a token; got prompt tuning, which adds some. "
-                f"Use LoraConfig."
-            )
 
     def _configure(self, signals: dict[str, Any]) -> None:
-        for name in _OF_ROLLOUTS:
-            if name in signals:
-                raise ValueError(
-                    f"signals[{name!r}] is about completions; got fine-tuning on texts, which "
-                    f"samples none. Give it to the monitor, which does: "
-                    f"CollapseMonitor({name if name != 'embedding' else 'partition'}=...)."
-                )
+        self._refuse_rollouts(signals, "fine-tuning on texts")
         if (old := signals.pop("old_logprob", None)) is not None:
             every = old.get("every") if isinstance(old, dict) and len(old) == 1 else None
             if not isinstance(every, int) or every < 2:

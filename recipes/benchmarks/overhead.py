@@ -214,15 +214,24 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", help="arms whose name contains one of these words")
     parser.add_argument("--out", type=Path, default=Path("runs/overhead.json"), help="JSON file")
     options = parser.parse_args()
+    prepare()
+    tell(run(options, say=print), table, options.out)
+
+
+def prepare() -> None:
+    """Keep the process quiet and on one thread, as the demo's runs are."""
     runs.quiet_environment()
-    torch.set_num_threads(1)  # as the demo's runs
+    torch.set_num_threads(1)
     transformers.utils.logging.disable_progress_bar()
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
-    result = run(options, say=print)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(f"\n{table(result['rows'])}\n\nEvery block: {options.out}")
+
+
+def tell(result: dict[str, Any], table: Callable[[list[dict[str, Any]]], str], out: Path) -> None:
+    """Write everything to a file, and print its table."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(f"\n{table(result['rows'])}\n\nEvery block: {out}")
 
 
 if __name__ == "__main__":

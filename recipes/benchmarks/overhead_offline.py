@@ -11,14 +11,11 @@ size of a fresh process that trains one arm for a few steps, above what it held 
 
 import argparse
 import gc
-import json
-import logging
 import random
 import statistics
 import subprocess
 import sys
 import tempfile
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,14 +23,12 @@ from typing import Any
 
 import overhead
 import torch
-import transformers
 from datasets import Dataset
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, PrinterCallback
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from divreg import DiverseDPOConfig, DiverseDPOTrainer, DiverseSFTConfig, DiverseSFTTrainer
-from divreg.tasks import runs
 
 WORDS, TOKENS, ROWS = 4096, 64, 4
 
@@ -247,18 +242,11 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", help="arms whose name contains one of these words")
     parser.add_argument("--out", type=Path, default=Path("runs/overhead_offline.json"))
     options = parser.parse_args()
-    runs.quiet_environment()
-    torch.set_num_threads(1)
-    transformers.utils.logging.disable_progress_bar()
-    warnings.simplefilter("ignore")
-    logging.disable(logging.WARNING)
+    overhead.prepare()
     if options.peak:
         print(peak(next(a for a in ARMS if a.name == options.peak), options))
         return
-    result = run(options, say=print)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(f"\n{table(result['rows'])}\n\nEvery block: {options.out}")
+    overhead.tell(run(options, say=print), table, options.out)
 
 
 if __name__ == "__main__":
