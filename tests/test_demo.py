@@ -149,6 +149,7 @@ def test_importing_the_demo_loads_neither_torch_nor_trl():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+@pytest.mark.slow
 def test_a_model_of_ones_own_is_trained_both_ways_and_the_time_is_said_first(
     tiny_checkpoint, tmp_path, monkeypatch
 ):

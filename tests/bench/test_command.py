@@ -128,6 +128,7 @@ rows:
 """
 
 
+@pytest.mark.slow
 def test_losses_of_texts_are_compared_like_methods(here, capsys, monkeypatch):
     monkeypatch.setattr(command, "TRIAL", 2)
     (here / "plan.yaml").write_text(TEXTS)

@@ -85,7 +85,8 @@ def close(ours, theirs):
     assert theirs[1].norm() > 1e-4
 
 
-OF_TEXTS = [n for n, f in LOSSES.items() if not set(PAIRED) & set(contract(f).signals)]
+ELSEWHERE = {*PAIRED, "generated", "continues"}  # of pairs, and of what the model writes
+OF_TEXTS = [n for n, f in LOSSES.items() if not ELSEWHERE & set(contract(f).signals)]
 KINDS = ("gem", "eaft", "unlikelihood", "label_smoothing", "diffuse")  # of what they ask for
 CASES = [
     (name, way)
