@@ -255,8 +255,8 @@ def _minutes(seconds: float) -> str:
 def _seconds(plan: "Plan") -> float:
     """Estimate what sampling takes, from the speed of one matrix product.
 
-    A token costs two operations a parameter; small batches, attention and drawing cost about as
-    much again, and loading a second for each hundred million parameters.
+    A token costs two operations a parameter; small batches, attention and drawing cost about three
+    times as much again, and loading a second for each hundred million parameters.
     """
     import torch
 
@@ -268,7 +268,7 @@ def _seconds(plan: "Plan") -> float:
     speed = 2 * _PROBE**3 / (time.perf_counter() - started)
     parameters = plan.facts["parameters"]
     tokens = len(plan.rows) * (plan.way.samples * plan.way.max_tokens + 64)
-    return 2 * 2 * parameters * tokens / speed + parameters / 1e8
+    return 4 * 2 * parameters * tokens / speed + parameters / 1e8
 
 
 def _written(
