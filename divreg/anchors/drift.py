@@ -40,8 +40,8 @@ def shares(logs: np.ndarray) -> np.ndarray:
 def exact(now: np.ndarray, start: np.ndarray) -> dict[str, float]:
     r"""Compare what two models give every annotation that there is.
 
-    .. math:: \\mathrm{KL} = \\sum_z p(z|x) \\ln \\frac{p(z|x)}{p_0(z|x)}, \\qquad
-        H = -\\sum_z p(z|x) \\ln p(z|x)
+    .. math:: \mathrm{KL} = \sum_z p(z|x) \ln \frac{p(z|x)}{p_0(z|x)}, \qquad
+        H = -\sum_z p(z|x) \ln p(z|x)
 
     over shares among the annotations, means over prompts.
 
@@ -69,8 +69,8 @@ def exact(now: np.ndarray, start: np.ndarray) -> dict[str, float]:
 def sampled(now: Sequence[Sequence[str]], start: Sequence[Sequence[str]]) -> dict[str, float]:
     r"""Compare annotations that two models were seen to write.
 
-    .. math:: \\hat H = H_{plug-in} + \\frac{S - 1}{2n}, \\qquad
-        \\mathrm{JS} = \\hat H_{both} - \\tfrac12 (\\hat H + \\hat H_0)
+    .. math:: \hat H = H_{plug-in} + \frac{S - 1}{2n}, \qquad
+        \mathrm{JS} = \hat H_{both} - \tfrac12 (\hat H + \hat H_0)
 
     The Jensen-Shannon divergence stands in for KL, which no sample shows: it is infinite where one
     model wrote what the other was not seen to. The correction is Miller and Madow's.

@@ -24,10 +24,10 @@ from divreg.losses.gem import gem_logsigmoid as gem_logsigmoid
 from divreg.losses.label_smoothing import label_smoothing as label_smoothing
 from divreg.losses.psft import psft as psft
 from divreg.losses.sed import sed as sed
-from divreg.losses.sequence_unlikelihood import group_unlikelihood as group_unlikelihood
-from divreg.losses.sequence_unlikelihood import sequence_unlikelihood as sequence_unlikelihood
 from divreg.losses.spl import spl as spl
 from divreg.losses.tofu import tofu as tofu
+from divreg.losses.unlikelihood import group_unlikelihood as group_unlikelihood
+from divreg.losses.unlikelihood import sequence_unlikelihood as sequence_unlikelihood
 from divreg.losses.unlikelihood import unlikelihood as unlikelihood
 
 OPTIONS: dict[str, Callable[..., Any]] = {"spl": spl}

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from divreg.data import pairs
 from divreg.tasks import expressions, teacher
@@ -108,22 +108,21 @@ def best_and_worst(split: str = "train", seed: int = 0) -> "Dataset":
 
 def divpo_by_range(split: str = "train", seed: int = 0) -> "Dataset":
     """Pair the same samples as DivPO does, its share read as one of the range of the rewards."""
-    return _paired(
-        split, seed,
-        lambda r, d, texts: pairs.divpo_pairs(
-            r, d, rho=RHO, threshold="range", count=PAIRS, texts=texts
-        ),
-    )  # fmt: skip
+    return _divpo(split, seed, "range")
 
 
 def divpo_by_count(split: str = "train", seed: int = 0) -> "Dataset":
     """Pair the same samples as DivPO does, its share read as one of the number of responses."""
-    return _paired(
-        split, seed,
-        lambda r, d, texts: pairs.divpo_pairs(
-            r, d, rho=RHO, threshold="count", count=PAIRS, texts=texts
-        ),
-    )  # fmt: skip
+    return _divpo(split, seed, "count")
+
+
+def _divpo(split: str, seed: int, threshold: Literal["range", "count"]) -> "Dataset":
+    def choose(rewards: list[float], rare: list[float], texts: Sequence[str]) -> pairs.Picked:
+        return pairs.divpo_pairs(
+            rewards, rare, rho=RHO, threshold=threshold, count=PAIRS, texts=texts
+        )
+
+    return _paired(split, seed, choose)
 
 
 def _paired(

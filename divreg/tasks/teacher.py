@@ -67,12 +67,13 @@ def demonstrations(split: Split = "train", seed: int = 0) -> "Dataset":
     """
     from datasets import Dataset
 
-    rng, count = random.Random(f"{split} {seed}"), HELD_OUT if split == "held_out" else 0
+    rng = random.Random(f"{split} {seed}")
+    count = HELD_OUT if split == "held_out" else DEMONSTRATIONS
     return Dataset.from_list(
         [
             {"prompt": expressions.prompt(n), "completion": text}
             for n in expressions.targets(split)
-            for text in rng.choices(ranked(n), probabilities(n), k=count or DEMONSTRATIONS)
+            for text in rng.choices(ranked(n), probabilities(n), k=count)
         ]
     )
 

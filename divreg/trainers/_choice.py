@@ -81,6 +81,16 @@ class Choice:
                 f"Use LoraConfig."
             )
 
+    def _rehearsed(self) -> set[str]:
+        """Try every intervention on random rows, and return the signals that the loss needs."""
+        self.pipeline.rehearse(self._missing)
+        wanted = self.pipeline.wanted("token_weights", "loss")
+        return self.pipeline.ingredients(wanted) | wanted
+
+    def _missing(self, stage: str, name: str) -> str | None:
+        """Say why a signal cannot be had, in words that end an error message."""
+        raise NotImplementedError
+
     def _refuse_rollouts(self, signals: dict[str, Any], data: str) -> None:
         """Refuse signals of completions where training has none."""
         for name in OF_ROLLOUTS:

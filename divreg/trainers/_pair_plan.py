@@ -44,9 +44,7 @@ class PairPlan(Choice):
         self._column: str | None = None
         super().__init__(args, interventions, signals)
         self._refuse_stages()
-        self.pipeline.rehearse(self._missing)
-        wanted = self.pipeline.wanted("token_weights", "loss")
-        read = self.pipeline.ingredients(wanted) | wanted
+        read = self._rehearsed()
         self.reads_logits = bool(read & FUNCTIONS)
         self.column = (self._column or "weight") if "pair_weight" in read else None
         self.replaces = self.pipeline.replacing()

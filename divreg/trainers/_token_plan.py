@@ -48,9 +48,7 @@ class TokenPlan(Choice):
         super().__init__(args, interventions, signals)
         self._refuse_stages()
         self._refuse_settings()
-        self.pipeline.rehearse(self._missing)
-        wanted = self.pipeline.wanted("token_weights", "loss")
-        read = self.pipeline.ingredients(wanted) | wanted
+        read = self._rehearsed()
         self.reads_logits = bool(read & FUNCTIONS)
         self.counts_texts = "text_share" in read
         self.reads_markers = "markers" in read

@@ -22,7 +22,7 @@ import statistics
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -174,19 +174,38 @@ def run(options: argparse.Namespace, say: Callable[[str], None]) -> dict[str, An
         for arm in [*arms[turn:], *arms[:turn]]:
             times[arm.name] += measure(arm, base, options)
         say(f"round {round_ + 1} of {options.rounds}")
+    rows = compared(arms, times, options.logging_steps)
+    return {"settings": facts(options), "rows": rows, "blocks": times}
+
+
+def compared(
+    arms: Sequence[Any], times: dict[str, list[tuple[float, float]]], steps: int
+) -> list[dict[str, Any]]:
+    """Return of every arm the time of a step, and what it is over the same of its baseline.
+
+    Args:
+        arms: Each with a ``name`` and a ``baseline``, the name of another or None.
+        times: Of each the seconds (wall, processor) of its blocks.
+        steps: Of a block.
+    """
     rng, rows = random.Random(0), []
     for arm in arms:
         row: dict[str, Any] = {"arm": arm.name, "baseline": arm.baseline}
         for i, clock in enumerate(("wall", "processor")):
             ours = [block[i] for block in times[arm.name]]
-            row[f"{clock}_ms"] = 1e3 * statistics.median(ours) / options.logging_steps
+            row[f"{clock}_ms"] = 1e3 * statistics.median(ours) / steps
             if arm.baseline is not None:
                 theirs = [block[i] for block in times[arm.baseline]]
                 ratios = [100 * (x / y - 1) for x, y in zip(ours, theirs, strict=True)]
                 row[f"{clock}_percent"] = [statistics.median(ratios), *interval(ratios, rng)]
         rows.append(row)
-    facts = {"torch": torch.__version__, "threads": torch.get_num_threads(), **vars(options)}
-    return {"settings": {k: str(v) for k, v in facts.items()}, "rows": rows, "blocks": times}
+    return rows
+
+
+def facts(options: argparse.Namespace) -> dict[str, str]:
+    """Return what the numbers depend on."""
+    found = {"torch": torch.__version__, "threads": torch.get_num_threads(), **vars(options)}
+    return {name: str(value) for name, value in found.items()}
 
 
 def table(rows: list[dict[str, Any]]) -> str:

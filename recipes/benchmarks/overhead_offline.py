@@ -188,24 +188,12 @@ def run(options: argparse.Namespace, say: Callable[[str], None]) -> dict[str, An
     for _ in range(options.memory):
         for arm in arms:
             peaks[arm.name].append(fresh_peak(arm))
-    rng, rows = random.Random(0), []
-    for arm in arms:
-        row: dict[str, Any] = {"arm": arm.name, "baseline": arm.baseline, "asks": arm.kind}
-        for i, clock in enumerate(("wall", "processor")):
-            ours = [block[i] for block in times[arm.name]]
-            row[f"{clock}_ms"] = 1e3 * statistics.median(ours) / options.logging_steps
-            if arm.baseline is not None:
-                theirs = [block[i] for block in times[arm.baseline]]
-                ratios = [100 * (x / y - 1) for x, y in zip(ours, theirs, strict=True)]
-                row[f"{clock}_percent"] = [
-                    statistics.median(ratios), *overhead.interval(ratios, rng)
-                ]  # fmt: skip
+    rows = overhead.compared(arms, times, options.logging_steps)
+    for arm, row in zip(arms, rows, strict=True):
+        row["asks"] = arm.kind
         if peaks[arm.name]:
             row["peak_mb"] = [statistics.median(peaks[arm.name]), *_ends(peaks[arm.name])]
-        rows.append(row)
-    facts = {"torch": torch.__version__, "threads": torch.get_num_threads(), **vars(options)}
-    settings = {k: str(v) for k, v in facts.items()}
-    return {"settings": settings, "rows": rows, "blocks": times, "peaks": peaks}
+    return {"settings": overhead.facts(options), "rows": rows, "blocks": times, "peaks": peaks}
 
 
 def _ends(values: list[float]) -> tuple[float, float]:

@@ -1,5 +1,6 @@
 """Trainer tests share one file of scenarios, which launchers start as a script."""
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -74,5 +75,46 @@ def launch(tiny_checkpoint, tmp_path_factory):
         )
         assert out.exists(), done.stdout[-2000:] + done.stderr[-6000:]
         return json.loads(out.read_text())
+
+    return go
+
+
+@pytest.fixture(scope="session")
+def refused():
+    """``with refused(message):`` an error of one short sentence or two that matches."""
+
+    @contextlib.contextmanager
+    def go(message):
+        with pytest.raises((ValueError, TypeError), match=message) as caught:
+            yield
+        text = str(caught.value)
+        assert "\n" not in text
+        assert len(text) < 400
+
+    return go
+
+
+@pytest.fixture(scope="session")
+def batch():
+    """``batch(trainer)``: one micro-batch of the trainer's data."""
+
+    def go(trainer):
+        trainer.model.train()
+        trainer.current_gradient_accumulation_steps = trainer.args.gradient_accumulation_steps
+        return trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
+
+    return go
+
+
+@pytest.fixture(scope="session")
+def gradient():
+    """``gradient(trainer, loss)``: a loss and its gradient, as one vector."""
+    import torch
+
+    def go(trainer, loss):
+        trainer.model.zero_grad()
+        loss.backward()
+        parts = [p.grad.flatten() for p in trainer.model.parameters() if p.grad is not None]
+        return loss.item(), torch.cat(parts)
 
     return go

@@ -137,62 +137,16 @@ def build(folder, scenario, output_dir):
 def build_sft(folder, scenario, output_dir):
     """Return a trainer of texts, of different lengths on purpose.
 
-    Keys: ``trainer``, ``args``, ``interventions`` (what a recipe would say, or functions),
-    ``signals``, ``monitor``, ``lora``, ``completions`` (prompts that are not trained on),
-    ``evaluate``.
+    Keys: as :func:`build_offline`, and ``completions`` (prompts that are not trained on).
     """
-    import trl
     from datasets import Dataset
-    from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    import divreg
-    from divreg import spec
-
-    name = scenario["trainer"]
-    home = divreg if name.startswith("Diverse") else trl
-    args = {
-        "output_dir": str(output_dir),
-        "use_cpu": True,
-        "bf16": False,
-        "report_to": "none",
-        "max_steps": 3,
-        "logging_steps": 1,
-        "save_strategy": "no",
-        "per_device_train_batch_size": 4,
-        "learning_rate": 1e-3,
-        "seed": 7,
-        "disable_tqdm": True,
-        "max_length": 64,
-        "gradient_checkpointing": False,
-        **scenario.get("args", {}),
-    }
-    more = {"callbacks": []}
-    if home is divreg:
-        chosen = scenario.get("interventions")
-        more["interventions"] = None if chosen is None else spec.methods(chosen)
-        more["signals"] = scenario.get("signals")
-    if scenario.get("monitor") is not None:
-        more["callbacks"].append(divreg.CollapseMonitor(**scenario["monitor"]))
-    if scenario.get("lora"):
-        from peft import LoraConfig
-
-        more["peft_config"] = LoraConfig(r=4, target_modules=["q_proj", "v_proj"])
     rows = [(f"What is {i}{'1' * (i % 5)}? ", "A cat. " * (1 + i % 3) + str(i)) for i in range(16)]
     data = {"prompt": [q for q, _ in rows], "completion": [a for _, a in rows]}
     if not scenario.get("completions"):
         data = {"text": [q + a for q, a in rows]}
-    trainer = getattr(home, name)(
-        model=AutoModelForCausalLM.from_pretrained(folder),
-        args=getattr(home, name.replace("Trainer", "Config"))(**args),
-        train_dataset=Dataset.from_dict(data),
-        eval_dataset=Dataset.from_dict({k: v[:6] for k, v in data.items()}),
-        processing_class=AutoTokenizer.from_pretrained(folder),
-        **more,
-    )
-    if home is trl:
-        for callback in more["callbacks"]:
-            callback.bind_trainer(trainer)
-    return trainer
+    train, held_out = Dataset.from_dict(data), {k: v[:6] for k, v in data.items()}
+    return build_offline(folder, scenario, output_dir, train, Dataset.from_dict(held_out))
 
 
 def preferences():
@@ -209,10 +163,25 @@ def preferences():
 def build_dpo(folder, scenario, output_dir):
     """Return a trainer of preference pairs.
 
-    Keys: as :func:`build_sft`, and ``data`` (columns in place of :func:`preferences`).
+    Keys: as :func:`build_offline`, and ``data`` (columns in place of :func:`preferences`).
+    """
+    from datasets import Dataset
+
+    data = scenario.get("data") or preferences()
+    rows = Dataset.from_dict(data)
+    if scenario.get("args", {}).get("precompute_ref_log_probs"):
+        rows = _on_disk(rows, Path(output_dir) / "pairs")  # processes share what lies on a disk
+    held_out = rows.select(range(6)).remove_columns([k for k in data if k == "weight"])
+    return build_offline(folder, scenario, output_dir, rows, held_out)
+
+
+def build_offline(folder, scenario, output_dir, train, held_out):
+    """Return a trainer of a data set.
+
+    Keys: ``trainer``, ``args``, ``interventions`` (what a recipe would say, or functions),
+    ``signals``, ``monitor``, ``lora``, ``evaluate``.
     """
     import trl
-    from datasets import Dataset
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     import divreg
@@ -247,15 +216,11 @@ def build_dpo(folder, scenario, output_dir):
         from peft import LoraConfig
 
         more["peft_config"] = LoraConfig(r=4, target_modules=["q_proj", "v_proj"])
-    data = scenario.get("data") or preferences()
-    rows = Dataset.from_dict(data)
-    if args.get("precompute_ref_log_probs"):  # processes share what lies on a disk only
-        rows = _on_disk(rows, Path(output_dir) / "pairs")
     trainer = getattr(home, name)(
         model=AutoModelForCausalLM.from_pretrained(folder),
         args=getattr(home, name.replace("Trainer", "Config"))(**args),
-        train_dataset=rows,
-        eval_dataset=rows.select(range(6)).remove_columns([k for k in data if k == "weight"]),
+        train_dataset=train,
+        eval_dataset=held_out,
         processing_class=AutoTokenizer.from_pretrained(folder),
         **more,
     )

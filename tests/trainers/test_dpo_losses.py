@@ -38,21 +38,6 @@ def build(scenarios, tiny_checkpoint, tmp_path):
     return go
 
 
-def batch(trainer):
-    """One micro-batch of the trainer's data."""
-    trainer.model.train()
-    trainer.current_gradient_accumulation_steps = trainer.args.gradient_accumulation_steps
-    return trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
-
-
-def gradient(trainer, loss):
-    """Loss and its gradient, as one vector."""
-    trainer.model.zero_grad()
-    loss.backward()
-    parts = [p.grad.flatten() for p in trainer.model.parameters() if p.grad is not None]
-    return loss.item(), torch.cat(parts)
-
-
 def loss_of(trainer, inputs):
     return trainer.compute_loss(trainer.model, dict(inputs))
 
@@ -89,7 +74,9 @@ CASES = [("plain", name) for name in SEPARABLE] + [(way, None) for way in WAYS]
 
 
 @pytest.mark.parametrize(("way", "loss_type"), CASES)
-def test_pair_weights_through_the_tap_are_weights_of_the_pairs_losses(way, loss_type, build):
+def test_pair_weights_through_the_tap_are_weights_of_the_pairs_losses(
+    way, loss_type, build, batch, gradient
+):
     args = {"label_smoothing": 0.1, **WAYS[way].get("args", {})}
     if loss_type:
         args["loss_type"] = loss_type
@@ -134,7 +121,7 @@ SPLIT = [("plain", name) for name in SPL] + [("LoRA", "sigmoid"), ("computed bef
 
 
 @pytest.mark.parametrize(("way", "loss_type"), SPLIT)
-def test_spl_is_what_it_is_written_out(way, loss_type, build, tiny_checkpoint):
+def test_spl_is_what_it_is_written_out(way, loss_type, build, tiny_checkpoint, batch, gradient):
     args = {**WAYS[way].get("args", {}), "loss_type": loss_type, "beta": 0.1}
     args["divreg"] = {"spl": {"alpha": 0.25}}
     trainer = build(None, **{**WAYS[way], "args": args})
@@ -151,7 +138,7 @@ def test_spl_is_what_it_is_written_out(way, loss_type, build, tiny_checkpoint):
     assert logged["rewards/rejected"][-1] == pytest.approx(rejected.mean().item(), rel=1e-5)
 
 
-def test_spl_is_what_is_evaluated_too(build, tiny_checkpoint):
+def test_spl_is_what_is_evaluated_too(build, tiny_checkpoint, batch):
     trainer = build(None, args={"divreg": {"spl": {"alpha": 0.25}}, "beta": 0.1})
     inputs = batch(trainer)
     trainer.model.eval()
@@ -162,7 +149,7 @@ def test_spl_is_what_is_evaluated_too(build, tiny_checkpoint):
     assert ours == pytest.approx(theirs, rel=1e-5)
 
 
-def test_weights_leave_evaluation_alone(build):
+def test_weights_leave_evaluation_alone(build, batch):
     trainer, stock = build([losses.ddpo]), build([])
     inputs = batch(trainer)
     plain = {k: v for k, v in inputs.items() if not k.startswith("divreg")}
@@ -177,7 +164,7 @@ def test_weights_leave_evaluation_alone(build):
         assert torch.equal(ours, theirs)
 
 
-def test_dorpo_takes_the_place_of_the_loss(build):
+def test_dorpo_takes_the_place_of_the_loss(build, batch, gradient):
     trainer = build([functools.partial(losses.dorpo, odds=0.4)])
     inputs = batch(trainer)
     ours = gradient(trainer, loss_of(trainer, inputs))
@@ -198,7 +185,7 @@ TERMS = {
 
 @pytest.mark.parametrize("name", TERMS)
 @pytest.mark.parametrize("way", ["plain", "LoRA"])
-def test_a_term_of_fine_tuning_is_one_of_the_chosen_answers(name, way, build):
+def test_a_term_of_fine_tuning_is_one_of_the_chosen_answers(name, way, build, batch, gradient):
     trainer = build([getattr(losses, name)], **WAYS[way])
     inputs = batch(trainer)
     ours = gradient(trainer, loss_of(trainer, inputs))
@@ -226,7 +213,7 @@ def seen(loss, *, ref_logprob, logprob, tokens, pair, chosen, pair_share, over_l
 
 
 @pytest.mark.parametrize("way", ["plain", "LoRA"])
-def test_a_term_of_ones_own_reads_policy_and_reference(way, build):
+def test_a_term_of_ones_own_reads_policy_and_reference(way, build, batch):
     trainer = build([seen], **WAYS[way])
     loss_of(trainer, batch(trainer)).backward()
     assert seen.gap > 1e-3
@@ -237,7 +224,7 @@ OF_PAIRS = {"ddpo", "dorpo"}
 
 
 @pytest.mark.parametrize("name", losses.LOSSES)
-def test_every_loss_trains_on_pairs_or_is_refused_with_a_cure(name, build):
+def test_every_loss_trains_on_pairs_or_is_refused_with_a_cure(name, build, batch, gradient):
     active = {"least": 6.0} if name == "confidence_penalty_hinge" else {}  # on a random model
     chosen = [functools.partial(losses.LOSSES[name], **active)]
     if name not in ADDED | OF_PAIRS:

@@ -89,13 +89,10 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_refused_when_built_with_the_cure(case, build):
+def test_refused_when_built_with_the_cure(case, build, refused):
     interventions, args, message = REFUSED[case]
-    with pytest.raises((ValueError, TypeError), match=message) as caught:
+    with refused(message):
         build(interventions, **args)
-    text = str(caught.value)
-    assert "\n" not in text
-    assert len(text) < 400
 
 
 @pytest.mark.parametrize("name", ["gem", "eaft", "confidence_penalty", "unlikelihood"])

@@ -32,21 +32,6 @@ def build(scenarios, tiny_checkpoint, tmp_path):
     return go
 
 
-def batch(trainer):
-    """One micro-batch of the trainer's data."""
-    trainer.model.train()
-    trainer.current_gradient_accumulation_steps = trainer.args.gradient_accumulation_steps
-    return trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
-
-
-def gradient(trainer, loss):
-    """Loss and its gradient, as one vector."""
-    trainer.model.zero_grad()
-    loss.backward()
-    parts = [p.grad.flatten() for p in trainer.model.parameters() if p.grad is not None]
-    return loss.item(), torch.cat(parts)
-
-
 def from_all_logits(trainer, inputs):
     """Every signal of the loss, from logits that are all in memory."""
     given = {k: v for k, v in inputs.items() if k != "labels"}
@@ -98,7 +83,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("name", "way"), CASES)
-def test_a_loss_is_what_it_is_on_all_logits(name, way, build):
+def test_a_loss_is_what_it_is_on_all_logits(name, way, build, batch, gradient):
     f = functools.partial(LOSSES[name], **ACTIVE.get(name, {}))
     trainer = build([f], **WAYS[way])
     inputs = batch(trainer)
@@ -106,7 +91,7 @@ def test_a_loss_is_what_it_is_on_all_logits(name, way, build):
     close(ours, gradient(trainer, explicit(f, trainer, inputs)))
 
 
-def test_gem_through_the_head_is_gem_written_out(build):
+def test_gem_through_the_head_is_gem_written_out(build, batch, gradient):
     trainer = build([functools.partial(losses.gem, beta=0.6)])
     inputs = batch(trainer)
     ours = gradient(trainer, trainer.compute_loss(trainer.model, dict(inputs)))
@@ -166,7 +151,7 @@ def test_weights_make_the_logged_loss_the_weighted_one(build):
     assert row["loss"] == pytest.approx(row["diversity/ce_nats"] / 2, rel=1e-5)
 
 
-def test_a_function_of_ones_own_sees_all_logits_and_obeys_the_laws(build):
+def test_a_function_of_ones_own_sees_all_logits_and_obeys_the_laws(build, batch, gradient):
     def least_likely(loss, *, over_logits, token_share, strength=0.1):
         least = over_logits(lambda logits: logits.log_softmax(-1).amin(-1))
         return loss - strength * (least * token_share).sum()
