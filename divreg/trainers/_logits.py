@@ -107,10 +107,10 @@ class Logits:
         Raises:
             RuntimeError: If they differ by more than rounding.
         """
-        with torch.no_grad():
+        with torch.no_grad(), self.autocast():
             ours = self._rows(self._stats(self.hidden, temperature=1.0).logp)
+            dtype = _head.multiplied_in(self.layer.weight)
         cure = "a loss that reads logprob and entropy only"
-        dtype = self.layer.weight.dtype
         _head.same("log_probs", ours, self.logprob.detach(), self.mask, dtype, cure)
 
     def _stats(self, hidden: Tensor, **more: Any) -> Any:

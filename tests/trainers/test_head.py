@@ -128,6 +128,21 @@ def test_a_head_that_does_not_exist_is_refused(build):
         build(interventions=[], args={"divreg": {"head": "liger"}})
 
 
+def test_logits_that_autocast_rounds_are_no_reason_to_refuse_a_model(build):
+    trainer = build(interventions=[], args={**OURS, "bf16": True})
+    with torch.no_grad():
+        trainer.model.get_output_embeddings().weight.mul_(20)  # a trained model's logits: tens
+    given = batch(trainer)
+    with trainer.accelerator.autocast():
+        trainer.model(**given)
+    wrong = _head._Head({"temperature": 0.5})
+    trls = build("GRPOTrainer").model
+    trls.load_state_dict(trainer.model.state_dict())
+    del given["fused_lm_head"]
+    with trainer.accelerator.autocast(), pytest.raises(RuntimeError, match="differ by"):
+        _head._compare(trainer.model, wrong, trls.forward, (), given)
+
+
 def test_a_model_whose_logits_divreg_gets_wrong_is_refused(build):
     trainer, trls = build(interventions=[], args=OURS), build("GRPOTrainer").model
     trls.load_state_dict(trainer.model.state_dict())
