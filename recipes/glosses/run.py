@@ -40,8 +40,13 @@ TUNED = {
     "annotated_base_unmasked": ("annotated_base", True, False),
     "sft_with_annotations": ("base", True, False),
 }
-# The anchored model once more: the key written for it, and annotations drawn for it.
-WAYS = {"anchored_key_given": "anchored", "anchored_balanced": "anchored"}
+# Models once more: the key written for them, and annotations drawn for them.
+WAYS = {
+    "anchored_key_given": "anchored",
+    "anchored_balanced": "anchored",
+    "unmasked_balanced": "annotated_base_unmasked",
+    "plain_base_balanced": "sft_with_annotations",
+}
 ARMS = ["base", "annotated_base", "sft", "anchored", *WAYS, *list(TUNED)[2:]]
 
 
@@ -172,7 +177,7 @@ def answers(
     """Write the answers of an arm to every prompt."""
     words: dict[str, Any] = {"max_new_tokens": LONGEST, "batch_size": 360, "seed": seed}
     prompts = [t.asked if arm.endswith("base") else t.prompt for t in tested]
-    if arm != "anchored_balanced":
+    if not arm.endswith("balanced"):
         key = KEY if arm == "anchored_key_given" else None
         return sample(model, names, prompts, SAMPLES, key=key, **words)
     found: list[list[Sample]] = []
