@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 COST = 0.05  # of pass@1: what the best row may give up against the first
 JUDGED = 3  # seeds, from which on a row is said to help or to hurt
-TRIAL = 12  # steps that are trained to know how long a step takes here
+TRIAL, OWN_TRIAL = 12, 2  # steps trained to know how long one takes here, of a model of one's own
 INTERRUPTED, FAILED = 130, 1
 _LISTS = ("rows", "costs", "runs")
 
@@ -122,12 +122,11 @@ def run(
         with console.status("Building every row once"):
             for job in {job.row.name: job for job, _ in todo}.values():
                 runs.rehearse(job, base, output / "rehearsal")
-        timed = next((job for job, _ in todo if job.row.trained), todo[0][0])
-        hours = len(todo) * workers.seconds_of(timed, base, output / "trial", TRIAL, console) / 3600
-        needed = workers.duration(hours / min(processes, len(todo)))
+        seconds, told = _seconds(jobs, todo, base, output, console)
+        needed = workers.duration(len(todo) * seconds / 3600 / min(processes, len(todo)))
         console.print(
-            f"About {needed} with {processes} at a time, from "
-            f"{TRIAL} steps of the first row to do. Ctrl-C at any time: finished runs are kept."
+            f"About {needed} with {processes} at a time, from {told}. Ctrl-C at any time: finished "
+            f"runs are kept."
         )
         with progress.bar(console) as bar:
             task = bar.add_task("Runs", total=len(jobs), completed=len(jobs) - len(todo), note="")
@@ -142,12 +141,31 @@ def run(
 
             workers.train_all(todo, base, processes, hear)
     rows = [whole.run(row, 0) for row in chosen.rows if row.trained]
-    if any(row.row.name not in priced for row in rows):
+    if chosen.costs and any(row.row.name not in priced for row in rows):
         with progress.bar(console) as bar:
             task = bar.add_task("Cost of a step", total=costs.ROUNDS * len(rows), note="")
             lines = costs.measure(rows, base, lambda: bar.update(task, advance=1))
             priced |= {line["row"]: line for line in lines}
     return _save(whole, found, priced, output)
+
+
+def _seconds(
+    jobs: Sequence[tuple[runs.Run, Path]],
+    todo: Sequence[tuple[runs.Run, Path]],
+    base: Path,
+    output: Path,
+    console: Console,
+) -> tuple[float, str]:
+    """Return about how long a run takes here, and what that was told from."""
+    trained = [(job, folder) for job, folder in jobs if job.row.trained]
+    lines = [runs.finished(job, base, folder) for job, folder in trained]
+    took = [line["seconds"] for line in lines if line and "seconds" in line]
+    if took:
+        return sum(took) / len(took), f"{len(took)} finished before"
+    timed = next((job for job, _ in todo if job.row.trained), todo[0][0])
+    steps = OWN_TRIAL if timed.model else TRIAL
+    seconds = workers.seconds_of(timed, base, output / "trial", steps, console)
+    return seconds, f"{steps} steps of the first row to do"
 
 
 def write(found: Mapping[str, Any], output: Path, console: Console) -> None:

@@ -170,7 +170,7 @@ def headings(rows: Sequence[Summary], k: int) -> list[str]:
     first = rows[0]
     return [
         "", "", "pass@1", f"different in {k}", f"pass@{max(first.curve)}", "more pass@1",
-        "more different", *(f"{name}, nats" for name in first.nats), "ms a step",
+        "more different", *(f"{name}, nats" for name in first.nats), *first.others, "ms a step",
         *([] if first.nats else ["of them the method"]), "seeds",
     ]  # fmt: skip
 
@@ -187,10 +187,15 @@ def cells(number: int, row: Summary, first: Summary) -> list[str]:
         _signed(right.show(3)) if right else "",
         _signed(distinct.show()) if distinct else "",
         *(row.nats[name].show(2) if name in row.nats else "" for name in first.nats),
+        *(row.others[head].show(_digits(head)) for head in first.others),
         f"{row.step_ms:.0f}" if row.step_ms else "",
         *([] if first.nats else [_share(row)]),
         str(row.seeds),
     ]
+
+
+def _digits(head: str) -> int:
+    return 3 if head.endswith("pass@1") else 2 if head.endswith("nats") else 1
 
 
 def _share(row: Summary) -> str:

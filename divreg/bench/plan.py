@@ -11,8 +11,9 @@ from divreg.tasks import building, runs
 from divreg.tasks.task import find
 
 _METHODS = (*building.ONLINE, *building.OFFLINE)
-_BUDGET = {"steps", "learning_rate", "seeds", "samples"}
-_KEYS = {"task", "model", "method", "dataset", "held_out", "divreg", "trainer", "rows"} | _BUDGET
+_BUDGET = {"steps", "learning_rate", "seeds", "samples", "costs"}
+_DATA = {"dataset", "held_out", "encoder"}
+_KEYS = {"task", "model", "method", "divreg", "trainer", "rows"} | _DATA | _BUDGET
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Plan:
         method: The trainer: ``grpo``, ``rloo``, ``sft`` or ``dpo``.
         dataset: What ``sft`` and ``dpo`` learn from, where a row does not say.
         held_out: Data sets of answers whose likelihood is measured, by the head of their column.
+        encoder: A sentence encoder, by hub name or folder; None measures no Vendi score.
+        costs: Whether a step of every row is timed, side by side, once all runs are done.
     """
 
     task: str
@@ -44,6 +47,8 @@ class Plan:
     method: str = "grpo"
     dataset: str | None = None
     held_out: Mapping[str, str] = field(default_factory=dict)
+    encoder: str | None = None
+    costs: bool = True
 
     def only(self, names: list[str]) -> "Plan":
         """Return the plan with some of its rows, and always the first.
@@ -68,6 +73,7 @@ class Plan:
             "steps": self.steps,
             "learning_rate": self.learning_rate,
             **(data if self.method != "grpo" else {}),
+            **({"encoder": self.encoder} if self.encoder else {}),
         }
 
     def run(self, row: runs.Row, seed: int) -> runs.Run:
@@ -83,6 +89,7 @@ class Plan:
             self.method,
             self.dataset,
             self.held_out,
+            self.encoder,
         )
 
     def runs(self) -> list[runs.Run]:
@@ -129,9 +136,9 @@ def read(path: str | Path) -> Plan:
         runs.check(row, method)
     held_out = document.get("held_out") or {}
     _check_data(str(path), method, document.get("dataset"), held_out, rows)
-    budget = {
-        k: document[k] for k in ("seeds", "steps", "learning_rate", "samples") if k in document
-    }
+    budget = {k: document[k] for k in _BUDGET if k in document}
+    if not isinstance(budget.get("costs", True), bool):
+        raise ValueError(f"{path}: costs needs true or false; got {budget['costs']!r}.")
     for key in ("seeds", "steps", "samples"):
         if key in budget and not (isinstance(budget[key], int) and budget[key] > 0):
             raise ValueError(f"{path}: {key} needs at least 1; got {budget[key]!r}.")
@@ -139,6 +146,7 @@ def read(path: str | Path) -> Plan:
     return Plan(
         task, tuple(rows), frozenset(baselines), **budget, model=model,
         method=method, dataset=document.get("dataset"), held_out=held_out,
+        encoder=document.get("encoder"),
     )  # fmt: skip
 
 

@@ -43,6 +43,7 @@ class Summary:
         gains: Paired by seed with the first row: what its ``right`` and ``distinct`` are more.
         on_front: Whether no other row has more of both ``right`` and ``distinct``.
         nats: What a held-out answer costs, by the name of the set of answers.
+        others: Further columns by heading: of all that its runs, and the first row's, measured.
         more_nats: Paired by seed with the first row: what they are more, below 0 where likelier.
     """
 
@@ -60,6 +61,7 @@ class Summary:
     gains: tuple[Mean, Mean] | None
     on_front: bool
     nats: Mapping[str, Mean]
+    others: Mapping[str, Mean]
     more_nats: Mapping[str, Mean]
 
 
@@ -92,6 +94,7 @@ def summarise(found: Mapping[str, Any]) -> list[Summary]:
             None if lines is first else _gains(lines, first),
             not any(_beats(other, points[row["name"]]) for other in points.values()),
             {n: mean([x["held_out_nats"][n] for x in lines]) for n in _sets(lines)},
+            {head: mean([_at(x, path) for x in lines]) for head, path in _columns(found)},
             {} if lines is first else _paired_nats(lines, first),
         )
         for row in found["rows"]
@@ -126,6 +129,30 @@ def _gains(lines: Sequence[Line], first: Sequence[Line]) -> tuple[Mean, Mean] | 
         mean([a[name] - b[name] for a, b in pairs]) for name in ("pass_at_1", "distinct_correct")
     )
     return right, distinct
+
+
+def _columns(found: Mapping[str, Any]) -> list[tuple[str, tuple[str, ...]]]:
+    """Return heading and place of what benchmarks on some tasks measure besides, and all runs have.
+
+    Entropy of the right answers and the Vendi score, and what is asked on the other splits.
+    """
+    k = found["runs"][0]["k"]
+    splits = found["runs"][0].get("on", {})
+    own = {"class entropy, nats": ("class_entropy_nats",), "Vendi": ("vendi",)}
+    for split in splits:
+        asked = {"pass@1": "pass_at_1", f"different in {k}": "distinct_correct"}
+        own |= {f"{split}: {head}": ("on", split, name) for head, name in asked.items()}
+    return [
+        (head, path)
+        for head, path in own.items()
+        if all(_at(line, path) is not None for line in found["runs"])
+    ]
+
+
+def _at(line: Any, path: Sequence[str]) -> Any:
+    for name in path:
+        line = line.get(name) if line else None
+    return line
 
 
 def _sets(lines: Sequence[Line]) -> list[str]:

@@ -5,7 +5,7 @@ import dataclasses
 import hashlib
 import importlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -148,8 +148,12 @@ def trainer(run: "Run", base: Path, output_dir: Path, callbacks: list[Any]) -> A
         settings |= {"use_cpu": True, "bf16": False, "gradient_checkpointing": False}
         if run.method == "dpo":
             given["ref_model"], _ = tiny.load(base)
-    elif not torch.accelerator.is_available():
-        settings |= {"use_cpu": True, "bf16": False}
+    else:
+        if not torch.accelerator.is_available():
+            settings |= {"use_cpu": True, "bf16": False}
+        if run.method in ONLINE and run.found.stop:
+            asked = given["train_dataset"][0]["prompt"]
+            given["processing_class"] = tokenizer(run.model, run.found.stop, asked)
     settings |= run.settings
     diverse = run.row.divreg is not None
     if diverse:
@@ -158,15 +162,43 @@ def trainer(run: "Run", base: Path, output_dir: Path, callbacks: list[Any]) -> A
     return trainer_class(run.method, diverse)(args=config, **given)
 
 
+def tokenizer(model: str, stop: Sequence[str] = (), asked: Any = "") -> Any:
+    """Return the tokenizer of a model, which ends an answer where the task does.
+
+    Args:
+        model: A hub name or folder.
+        stop: Texts that end an answer.
+        asked: A prompt: text that a model goes on with is ended by the first of ``stop``, a
+            conversation by what the chat template ends it with.
+
+    Raises:
+        ValueError: If that is no token of the tokenizer.
+    """
+    from transformers import AutoTokenizer
+
+    names = AutoTokenizer.from_pretrained(model, padding_side="left", truncation_side="left")
+    if stop and isinstance(asked, str):
+        end = names.encode(stop[0], add_special_tokens=False)
+        if len(end) != 1:
+            raise ValueError(
+                f"answers that end with {stop[0]!r} need a tokenizer that has it as one token; "
+                f"{model} has {len(end)}. Use a task whose prompts are conversations."
+            )
+        names.pad_token = names.pad_token or names.eos_token
+        names.eos_token_id = end[0]
+    return names
+
+
 def load(run: "Run", base: Path) -> tuple[Any, Any]:
     """Return the model that a run begins with, and its tokenizer."""
     from divreg.tasks import tiny
 
     if run.model is None:
         return tiny.load(base)
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
+    asked = run.found.dataset("held_out")[0]["prompt"]
     return (
         AutoModelForCausalLM.from_pretrained(run.model),
-        AutoTokenizer.from_pretrained(run.model),
+        tokenizer(run.model, run.found.stop, asked),
     )

@@ -1,13 +1,15 @@
 """What a model can do of a verifiable task: right how often, in how many different ways."""
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
+from divreg.metrics.answer_entropy import answer_entropy_mm_nats
 from divreg.metrics.ngrams import distinct_n
 from divreg.metrics.pass_at_k import pass_at_k
 from divreg.metrics.richness import rarefied_distinct
+from divreg.metrics.vendi import vendi_score_from_embeddings
 from divreg.rollouts import told
 from divreg.tasks.sampling import Way, draw
 from divreg.tasks.task import EXPRESSIONS, Task
@@ -23,6 +25,8 @@ class Score:
     """Expected number of different correct answers among ``k`` samples of one prompt."""
     entropy_nats: float
     """Mean over sampled tokens of the entropy of the distribution each was drawn from."""
+    class_entropy_nats: float
+    """Entropy of a prompt's right answers, corrected for how few they are (Miller, 1955)."""
     distinct_ngrams: float
     """Share of a prompt's character 2- and 3-grams, in ``k`` samples, that are different."""
     pass_at: Mapping[str, float]
@@ -30,10 +34,12 @@ class Score:
     targets: int
     samples: int
     k: int
+    vendi: float | None = None
+    """Effective number of different texts among ``k`` of a prompt, where they were embedded."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the score as a row for a JSON file."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 def evaluate(
@@ -46,6 +52,7 @@ def evaluate(
     k: int = 32,
     seed: int = 1234,
     rows_at_once: int = 2048,
+    encode: Callable[[Sequence[str]], Any] | None = None,
 ) -> Score:
     """Score a model on the held-out prompts of a task.
 
@@ -61,6 +68,7 @@ def evaluate(
         k: The budget that the score speaks of.
         seed: Of the sampling.
         rows_at_once: Answers written side by side.
+        encode: From n texts to their embeddings ``(n, d)``, for the Vendi score.
 
     Raises:
         ValueError: For an open task.
@@ -86,6 +94,7 @@ def evaluate(
         pass_at_k=_mean(pass_at_k(samples, len(r), k) for r in right),
         distinct_correct=_mean(rarefied_distinct(r, k, samples) for r in right),
         entropy_nats=sum(map(operator.mul, entropies, tokens)) / sum(tokens),
+        class_entropy_nats=_mean(map(answer_entropy_mm_nats, right)),
         distinct_ngrams=_mean(
             (
                 distinct_n([" ".join(t) for t in texts[:k]], 2)
@@ -98,6 +107,7 @@ def evaluate(
         targets=len(rows),
         samples=samples,
         k=k,
+        vendi=_mean(vendi_score_from_embeddings(encode(t[:k])) for t in groups) if encode else None,
     )
 
 

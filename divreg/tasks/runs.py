@@ -83,6 +83,8 @@ class Run:
     """What ``sft`` and ``dpo`` learn from: see :func:`divreg.tasks.building.rows`."""
     held_out: Mapping[str, str] = field(default_factory=dict)
     """Data sets of answers whose likelihood is measured, by what they are called."""
+    encoder: str | None = None
+    """A sentence encoder, by hub name or folder, for the Vendi score; None measures none."""
 
     @property
     def learns_from(self) -> str | None:
@@ -125,6 +127,7 @@ class Run:
             "dataset": self.learns_from and building.fingerprint(self.learns_from),
             "held_out": {k: building.fingerprint(name) for k, name in self.held_out.items()},
             "untrained": not self.row.trained,
+            "encoder": self.encoder,
         }
         return {name: value for name, value in facts.items() if value}
 
@@ -224,18 +227,14 @@ def build(run: Run, base: Path, output_dir: Path, callbacks: Sequence[Any] = ())
 
 def score(run: Run, base: Path, output_dir: Path, callbacks: Sequence[Any] = ()) -> dict[str, Any]:
     """Train and evaluate one run, and return its line of the results."""
-    from divreg.tasks.evaluate import evaluate
+    from divreg.encoders import SentenceEncoder
 
+    encode = SentenceEncoder(run.encoder) if run.encoder else None
     started = time.perf_counter()
     trainer = train(run, base, output_dir, callbacks)
     seconds = time.perf_counter() - started
-    result = evaluate(
-        trainer.model,
-        trainer.processing_class,
-        run.found,
-        samples=run.samples,
-        rows_at_once=SIDE_BY_SIDE if run.model else TINY_SIDE_BY_SIDE,
-    )
+    first, *others = run.found.scored
+    scores = {split: _score(run, trainer, split, encode) for split in (first, *others)}
     likelihood = held_out_nats(run, trainer.model, trainer.processing_class)
     return {
         "row": run.row.name,
@@ -245,10 +244,26 @@ def score(run: Run, base: Path, output_dir: Path, callbacks: Sequence[Any] = ())
         "learning_rate": run.learning_rate,
         "hash": run.hash(base.name),
         "train_seconds": round(seconds, 1),
+        "seconds": round(time.perf_counter() - started, 1),
         "entropy_curve": _entropy_curve(run, trainer, output_dir),
         **({"held_out_nats": likelihood} if likelihood else {}),
-        **result.as_dict(),
+        **scores[first],
+        **({"on": {split: scores[split] for split in others}} if others else {}),
     }
+
+
+def _score(run: Run, trainer: Any, split: str, encode: Any) -> dict[str, Any]:
+    from divreg.tasks.evaluate import evaluate
+
+    return evaluate(
+        trainer.model,
+        trainer.processing_class,
+        run.found,
+        rows=list(run.found.dataset(split)),  # pyright: ignore[reportArgumentType]
+        samples=run.samples,
+        rows_at_once=SIDE_BY_SIDE if run.model else TINY_SIDE_BY_SIDE,
+        encode=encode,
+    ).as_dict()
 
 
 def held_out_nats(run: Run, model: Any, names: Any) -> dict[str, float]:
@@ -264,6 +279,8 @@ def held_out_nats(run: Run, model: Any, names: Any) -> dict[str, float]:
 
 def _entropy_curve(run: Run, trainer: Any, output_dir: Path, points: int = 30) -> list[list[float]]:
     """Return [step, nats] at about ``points`` steps of a run: of samples, or of what it reads."""
+    if not run.row.trained:
+        return []
     if run.method in building.ONLINE:
         from divreg import history
 

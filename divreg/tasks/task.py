@@ -33,6 +33,7 @@ class Task:
         side_by_side: Whether ``is_correct`` and ``answer`` may be called from several threads.
         stop: Texts that end an answer of a model without chat template: it is cut before the first.
         group: The kind of prompts, where they are of a data set of others: summaries, code, ...
+        scored: The splits that a run is scored on; the first is what tables begin with.
         budget: Of a run on a model of one's own: ``steps``, and keys of TRL's config.
     """
 
@@ -46,6 +47,7 @@ class Task:
     side_by_side: bool = False
     stop: tuple[str, ...] = ()
     group: str = ""
+    scored: tuple[str, ...] = ("held_out",)
     budget: Mapping[str, Any] = field(default_factory=dict)
 
     def need(self, part: str, who: str) -> Any:
@@ -128,6 +130,7 @@ KINDS = Task(
     model=None,
     side_by_side=True,
     stop=("\n",),
+    scored=("held_out", "train"),
 )
 KINDS_SHORT = replace(
     KINDS,

@@ -73,6 +73,7 @@ def test_results_of_other_rows_and_seeds_are_kept_and_other_budgets_refused(
     here, capsys, monkeypatch
 ):
     monkeypatch.setattr(command, "TRIAL", 2)
+    (here / "plan.yaml").write_text(PLAN + "costs: false\n")
     results = here / "runs" / "bench-expressions" / "results.json"
 
     def runs_there():
@@ -82,10 +83,12 @@ def test_results_of_other_rows_and_seeds_are_kept_and_other_budgets_refused(
     assert bench.main(arguments("--rows", "grpo", "--seeds", "2")) == 0
     assert "1 rows x 2 seeds" in (said := capsys.readouterr().out)
     assert "2 runs, 1 to do" in said
+    assert "from 1 finished before" in said
     assert runs_there() == [("grpo", 0), ("darling", 0), ("grpo", 1)]
     with pytest.raises(ValueError, match=r"holds runs with steps=3; got 5.*name another"):
         bench.main(arguments("--steps", "5"))
     assert len(runs_there()) == 3
+    assert not json.loads(results.read_text())["costs"]
 
 
 OWN_TASK = """
@@ -98,18 +101,18 @@ TASK = dataclasses.replace(EXPRESSIONS, name="mine")
 
 
 def test_a_model_and_a_task_of_ones_own(here, capsys, monkeypatch):
-    monkeypatch.setattr(command, "TRIAL", 2)
     monkeypatch.setenv("PYTHONPATH", str(here))
     (here / "my_task.py").write_text(OWN_TASK)
     folder = tiny.base_model(SMALL)
     (here / "plan.yaml").write_text(
         PLAN.replace("task: expressions", f"task: my_task.TASK\nmodel: {folder}")
-        + "trainer: {use_cpu: true, bf16: false, per_device_train_batch_size: 16}\n"
+        + "  base: {train: false}\n"
+        + "trainer: {use_cpu: true, bf16: false, per_device_train_batch_size: 16}\ncosts: false\n"
     )
     assert bench.main(arguments("--output-dir", "out")) == 0
     found = json.loads((here / "out" / "results.json").read_text())
     assert (found["task"], found["model"]) == ("my_task.TASK", str(folder))
-    assert len(found["runs"]) == 2
+    assert [bool(line["entropy_curve"]) for line in found["runs"]] == [True, True, False]
     assert "my_task.TASK" in (here / "out" / "pareto.html").read_text()
 
 

@@ -56,6 +56,16 @@ def test_a_task_that_cannot_be_trained_on_is_refused(write, monkeypatch):
     assert plan.read(write(task="bare", model="my/model")).model == "my/model"
 
 
+def test_an_encoder_is_a_part_of_what_runs_are_called(write):
+    row = plan.read(write()).rows[0]
+    plain, embedded = (plan.read(write(**more)) for more in ({}, {"encoder": "a/b"}))
+    assert embedded.run(row, 0).encoder == embedded.budget["encoder"] == "a/b"
+    assert embedded.run(row, 0).hash("m") != plain.run(row, 0).hash("m")
+    assert "encoder" not in plain.budget
+    assert plain.costs
+    assert not plan.read(write(costs=False)).costs
+
+
 def test_only_keeps_the_first_row_to_compare_with(write):
     read = plan.read(write(rows={"a": {}, "b": {}, "c": {}}))
     assert [r.name for r in read.only(["c"]).rows] == ["a", "c"]
@@ -76,6 +86,7 @@ def test_only_keeps_the_first_row_to_compare_with(write):
         ({"rows": {"x": {"divreg": {"interventions": ["darlin"]}}}}, "Did you mean 'darling'"),
         ({"rows": {"GRPO": 3}}, "row 'GRPO' needs settings; got 3"),
         ({"seeds": 0}, "seeds needs at least 1; got 0"),
+        ({"costs": "no"}, "costs needs true or false; got 'no'"),
     ],
 )
 def test_a_wrong_plan_is_refused_with_the_cure(write, changes, says):

@@ -53,6 +53,24 @@ def test_held_out_answers_have_a_column_each_and_a_sentence():
     assert any("Held-out answers (demos) are likelier" in x for x in command.verdict(rows, 32))
 
 
+def test_what_all_runs_measured_besides_has_columns_of_its_own():
+    def more(x, **fields):
+        train = {"pass_at_1": 0.9, "distinct_correct": 7.0 + x["seed"]}
+        return {**x, "class_entropy_nats": 1.5, "vendi": 3.0, "on": {"train": train}, **fields}
+
+    lines = [line("plain", 0, 0.8, 2.0), line("plain", 1, 0.8, 2.0), line("ours", 0, 0.7, 3.0)]
+    plain, ours = summary.summarise(results(*map(more, lines)))
+    assert list(plain.others) == [
+        "class entropy, nats", "Vendi", "train: pass@1", "train: different in 32",
+    ]  # fmt: skip
+    assert plain.others["train: different in 32"].show() == "7.5±0.5"
+    cells = page.cells(2, ours, plain)
+    assert len(cells) == len(page.headings([plain, ours], 32))
+    assert cells[7:11] == ["1.50", "3.0", "0.900", "7.0"]
+    without, _ = summary.summarise(results(more(lines[0], vendi=None), *map(more, lines[1:])))
+    assert "Vendi" not in without.others
+
+
 def test_means_have_standard_errors_and_differences_are_paired_by_seed(rows):
     plain, ours, _ = rows
     assert plain.right.show(2) == "0.70±0.10"
