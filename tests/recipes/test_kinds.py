@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from divreg.encoders import SentenceEncoder
 from divreg.tasks import kinds
 
 
@@ -88,3 +89,16 @@ def test_the_same_files_of_wordnet_give_the_same_table(script, repo):
     except FileNotFoundError:
         pytest.skip("WordNet is not installed: apt-get install wordnet-base")
     assert "\n".join(lines) + "\n" == (repo / "divreg" / "tasks" / "kinds.txt").read_text()
+
+
+def test_partitions_are_as_good_as_the_readme_says(script, quoted, minilm):
+    partitions = script("partitions")
+    found = json.loads(partitions.ANSWERS.read_text())
+    assert "\n".join(partitions.table(found, SentenceEncoder(minilm))) + "\n" == quoted("partitions")
+
+
+def test_answers_are_told_by_the_grader_of_today(script):
+    found = json.loads(script("partitions").ANSWERS.read_text())
+    told = [(t, name, s) for of in found.values() for name, g in of.items() for t, s in g]
+    assert len(told) > 800
+    assert all(kinds.answer(text, name) == synset for text, name, synset in told)
