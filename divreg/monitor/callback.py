@@ -152,6 +152,8 @@ class CollapseMonitor(TrainerCallback, ExportableState):
             (a for a in ("grpo", "rloo", "sft", "dpo") if a in name.lower()),
             "grpo" if self.rolls_out else "sft",
         )
+        if self.rolls_out and getattr(trainer, "pipeline", None):  # the swap is made already
+            self.detector.advice = f"diverse_{self.detector.advice}"
         trainer._divreg_monitors = [*getattr(trainer, "_divreg_monitors", ()), self]
         CollapseMonitor._bound.add(trainer)
 

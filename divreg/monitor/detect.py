@@ -143,7 +143,7 @@ class Detector:
             they are few and not noisy, so three make a baseline and two agree.
         reference: Signals of a healthy run, used as the baseline in place of the first updates.
         last_healthy: Checkpoint to name in an alert; the callback keeps it up to date.
-        advice: Whose settings an alert names: ``grpo``, ``rloo``, ``sft`` or ``dpo``.
+        advice: Whose settings an alert names, see :func:`divreg.monitor.diagnose.explain`.
         **settings: Fields of :class:`Settings` that should differ.
     """
 

@@ -118,7 +118,8 @@ def explain(
             or ``one_format``.
         found: The detector's evidence.
         series: For each signal an object with its baseline ``mean`` and its present value ``now``.
-        advice: Whose settings to name: ``grpo``, ``rloo``, ``sft`` or ``dpo``.
+        advice: Whose settings to name: ``grpo``, ``rloo``, ``sft`` or ``dpo``; ``diverse_grpo`` or
+            ``diverse_rloo`` where a method acts already.
         checkpoint: The last healthy checkpoint, if there is one.
     """
     story = _Story(found, series)
@@ -284,7 +285,9 @@ def _try(kind: str, found: Mapping[str, float], advice: str, checkpoint: str | N
         return "one seed per process: set_seed(seed, device_specific=True); with vLLM seed=None"
     if kind == "stalled":
         return _try_stalled(found)
-    return _TRY[advice][kind].format(back=back)
+    own = _TRY[advice]
+    words = own[kind] if kind in own else _TRY[advice.removeprefix("diverse_")][kind]
+    return words.format(back=back)
 
 
 def _try_stalled(found: Mapping[str, float]) -> str:
@@ -296,6 +299,10 @@ def _try_stalled(found: Mapping[str, float]) -> str:
 
 
 _WANTED = "nothing, if it is the format that you want"
+_STRONGER = (
+    "a stronger method (`divreg methods`) | the signals answer and partition: by_answer, which "
+    "know what says the same"
+)
 _RL = {
     "saturated": "harder prompts | drop prompts that are always solved | stop here",
 }
@@ -304,7 +311,7 @@ _TRY: dict[str, dict[str, str]] = {
         **_RL,
         "one_format": f"{_WANTED} | prompts that ask for the others | beta=0.01, a KL that keeps "
         "formats of the reference",
-        "narrowing": "DiverseGRPOTrainer (same arguments) | entropy_coef=0.003 | "
+        "narrowing": "DiverseGRPOTrainer (same arguments) | entropy_coef=0.03 | "
         "learning_rate halved | off-policy: epsilon_high=0.28",
         "collapsed": "{back} with DiverseGRPOTrainer (same arguments) | learning_rate halved",
         "exploding": "{back} | entropy_coef=0.0 or a tenth | learning_rate halved | beta=0.01",
@@ -317,6 +324,14 @@ _TRY: dict[str, dict[str, str]] = {
         "off-policy: epsilon_high=0.28",
         "collapsed": "{back} with DiverseRLOOTrainer (same arguments) | learning_rate halved",
         "exploding": "{back} | learning_rate halved | beta=0.1",
+    },
+    "diverse_grpo": {
+        "narrowing": f"{_STRONGER} | entropy_coef=0.03 | learning_rate halved",
+        "collapsed": f"{{back}} with {_STRONGER} | learning_rate halved",
+    },
+    "diverse_rloo": {
+        "narrowing": f"{_STRONGER} | beta=0.1 | learning_rate halved",
+        "collapsed": f"{{back}} with {_STRONGER} | learning_rate halved",
     },
     "sft": {
         "one_format": f"{_WANTED} | the other formats in the data",

@@ -1,6 +1,7 @@
 """A plan reads what it says, and refuses what cannot be with the cure."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import yaml
@@ -9,6 +10,8 @@ from divreg.bench import plan
 from divreg.methods import METHODS
 from divreg.tasks import runs
 from divreg.tasks.task import EXPRESSIONS, TASKS
+
+PLANS = Path(__file__).resolve().parents[2] / "recipes" / "benchmarks"
 
 
 @pytest.fixture
@@ -64,6 +67,17 @@ def test_an_encoder_is_a_part_of_what_runs_are_called(write):
     assert "encoder" not in plain.budget
     assert plain.costs
     assert not plan.read(write(costs=False)).costs
+
+
+@pytest.mark.parametrize("path", sorted(PLANS.glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_plan_that_is_shipped_is_read(path, minilm, tmp_path, monkeypatch):
+    (tmp_path / "sentence-transformers").mkdir()  # in the place of the hub
+    (tmp_path / "sentence-transformers" / "all-MiniLM-L6-v2").symlink_to(minilm)
+    monkeypatch.chdir(tmp_path)
+    read = plan.read(path)
+    first = read.rows[0]
+    assert first.name in read.baselines
+    assert (read.model is None) == (read.task != "kinds-short")
 
 
 def test_only_keeps_the_first_row_to_compare_with(write):

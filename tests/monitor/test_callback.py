@@ -349,6 +349,11 @@ def test_a_diverse_trainer_binds_it_and_every_rollout_is_seen(make_diverse):
     assert events(trainer)[0]["trainer"] == "DiverseGRPOTrainer"
 
 
+@pytest.mark.parametrize(("chosen", "advice"), [(None, "diverse_grpo"), ([], "grpo")])
+def test_who_has_swapped_already_is_not_told_to(make_diverse, chosen, advice):
+    assert monitor_of(make_diverse({}, chosen)).detector.advice == advice
+
+
 def test_a_config_that_names_formats_has_them_followed(
     make_tiny_model, tiny_tokenizer, tiny_dataset, grpo_arguments
 ):

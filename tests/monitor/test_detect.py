@@ -196,7 +196,7 @@ def test_an_unknown_setting_is_refused():
         Detector(patiense=3)
 
 
-@pytest.mark.parametrize("advice", ["grpo", "rloo", "sft", "dpo"])
+@pytest.mark.parametrize("advice", ["grpo", "rloo", "diverse_grpo", "diverse_rloo", "sft", "dpo"])
 def test_every_alert_of_every_trainer_says_what_to_try(advice):
     series = Detector(reference=HEALTHY).series
     for kind in ("narrowing", "collapsed", "exploding", "saturated", "stalled", "seed_bug"):

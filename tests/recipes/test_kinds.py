@@ -94,7 +94,9 @@ def test_the_same_files_of_wordnet_give_the_same_table(script, repo):
 def test_partitions_are_as_good_as_the_readme_says(script, quoted, minilm):
     partitions = script("partitions")
     found = json.loads(partitions.ANSWERS.read_text())
-    assert "\n".join(partitions.table(found, SentenceEncoder(minilm))) + "\n" == quoted("partitions")
+    assert "\n".join(partitions.table(found, SentenceEncoder(minilm))) + "\n" == quoted(
+        "partitions"
+    )
 
 
 def test_answers_are_told_by_the_grader_of_today(script):

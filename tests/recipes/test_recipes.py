@@ -18,7 +18,8 @@ OF_THE_DEMO = [p for p in TINY if not p.name.startswith(("sft_", "dpo_"))]
 REAL = [p for p in SHIPPED if p.parent.name != "tiny"]
 OF_PAIRS = [p for p in REAL if "ultrafeedback" in p.parts]
 OF_TEXTS = [p for p in REAL if {"tulu3", "infinity_chat"} & set(p.parts)]
-OF_ROLLOUTS = [p for p in REAL if p not in OF_PAIRS + OF_TEXTS]
+OF_KINDS = [p for p in REAL if "smollm2" in p.parts]
+OF_ROLLOUTS = [p for p in REAL if p not in OF_PAIRS + OF_TEXTS + OF_KINDS]
 
 
 def ids(path):
@@ -191,6 +192,15 @@ def test_a_real_recipe_of_texts_builds_and_steps(path, tiny_checkpoint, tmp_path
     assert asked[0] in ("allenai/tulu-3-sft-mixture", "liweijiang/infinite-chats-taxonomy")
     logged = [row for row in trainer.state.log_history if "loss" in row]
     assert ("diversity/ce_nats" in logged[0]) == (path.name == "gem.yaml")
+
+
+@pytest.mark.parametrize("path", OF_KINDS, ids=ids)
+def test_a_stage_of_the_lineage_builds_and_steps(path, tiny_checkpoint, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(RECIPES.parent)
+    words = ("--model_name_or_path", tiny_checkpoint, "--dtype", "float32")
+    trainer = train(path, tmp_path, monkeypatch, *words, "--per_device_train_batch_size", "16")
+    assert trainer.state.global_step == 1
+    assert len(trainer.pipeline.methods) == len(spec.load(path).interventions or [])
 
 
 def test_gold_and_completion_meet_in_math_verify():
