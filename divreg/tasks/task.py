@@ -61,6 +61,11 @@ class Task:
             ValueError: If it is None.
         """
         found = getattr(self, part)
+        if found is None and part == "model":
+            raise ValueError(
+                f"{who} needs a language model, as {self.name} has none of its own. Name one: "
+                f"model: FOLDER_OR_HUB_NAME."
+            )
         if found is None:
             raise ValueError(
                 f"{who} needs a task that has {part}; {self.name} has none. Use one of "
