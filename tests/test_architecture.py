@@ -31,7 +31,10 @@ MAY = {
     ),
     "divreg.anchors": (
         {"numpy", "torch", "jaxtyping", "transformers", "rich"},
-        {"divreg.anchors", "divreg.encoders.server", "divreg.measure.generations", "divreg.spec"},
+        {
+            *("divreg.anchors", "divreg.encoders.server", "divreg.measure.generations"),
+            *("divreg.loglikelihood", "divreg.spec"),
+        },
     ),
     "divreg.anchors.annotate": (
         set(),
@@ -82,6 +85,7 @@ MAY = {
             "divreg.trace.families",
         },
     ),
+    "divreg.loglikelihood": ({"torch"}, set()),
     "divreg.pipeline": ({"torch"}, {"divreg.compose", "divreg.signals"}),
     "divreg_kernels": ({"torch", "triton", "numpy"}, {"divreg_kernels"}),
 }

@@ -27,29 +27,14 @@ def score(
         annotations: ``z`` annotations, each whole: markers, keys and values.
         batch_size: Rows in one forward pass.
     """
-    import torch
+    from divreg.loglikelihood import loglikelihoods
 
     def ids(text: str) -> list[int]:
         return tokenizer(text, add_special_tokens=False)["input_ids"]
 
     ends = [ids(render(dict(annotation))) for annotation in annotations]
     rows = [(begin, end) for begin in map(ids, prompts) for end in ends]
-    found: list[float] = []
-    for start in range(0, len(rows), batch_size):
-        batch = rows[start : start + batch_size]
-        width = max(len(begin) + len(end) for begin, end in batch)
-        tokens = torch.zeros(len(batch), width, dtype=torch.long)
-        here, seen = torch.zeros_like(tokens), torch.zeros_like(tokens)
-        for i, (begin, end) in enumerate(batch):
-            size = len(begin) + len(end)
-            tokens[i, :size] = torch.tensor([*begin, *end])
-            seen[i, :size] = 1
-            here[i, len(begin) : size] = 1
-        tokens, here, seen = (x.to(model.device) for x in (tokens, here, seen))
-        with torch.no_grad():
-            logits = model(input_ids=tokens, attention_mask=seen, use_cache=False).logits[:, :-1]
-        logs = logits.float().log_softmax(-1).gather(-1, tokens[:, 1:, None])[..., 0]
-        found += (logs * here[:, 1:]).sum(1).tolist()
+    found = loglikelihoods(model, rows, batch_size)
     return np.array(found).reshape(len(prompts), len(ends))
 
 

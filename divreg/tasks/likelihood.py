@@ -1,14 +1,13 @@
 """How likely a model finds given answers: what it has not been told, and what it has forgotten."""
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
-import torch
-
+from divreg.loglikelihood import loglikelihoods
 from divreg.tasks.sampling import encode
 
 
-@torch.inference_mode()
 def nats_an_answer(
     model: Any, names: Any, rows: Sequence[Mapping[str, Any]], rows_at_once: int = 256
 ) -> float:
@@ -23,27 +22,10 @@ def nats_an_answer(
     Raises:
         ValueError: If there is no row, or one has no such text.
     """
-    model.eval()
-    total, count = 0.0, 0
-    for start in range(0, len(rows), rows_at_once):
-        some = [_encoded(names, row) for row in list(rows)[start : start + rows_at_once]]
-        width = max(len(prompt) + len(answer) for prompt, answer in some)
-        shape = len(some), width
-        ids = torch.zeros(shape, dtype=torch.long)
-        real, asked = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.bool)
-        for i, (prompt, answer) in enumerate(some):
-            end = len(prompt) + len(answer)
-            ids[i, :end] = torch.tensor(prompt + answer)
-            real[i, :end] = 1
-            asked[i, len(prompt) : end] = True
-        ids, real, asked = (x.to(model.device) for x in (ids, real, asked))
-        logprob = model(input_ids=ids, attention_mask=real).logits[:, :-1].float().log_softmax(-1)
-        said = logprob.gather(2, ids[:, 1:, None])[..., 0]
-        total -= float(said[asked[:, 1:]].double().sum())
-        count += len(some)
-    if not count:
+    if not rows:
         raise ValueError("held-out answers need a row at least; got none. Name another dataset.")
-    return total / count
+    encoded = [_encoded(names, row) for row in rows]
+    return -fmean(loglikelihoods(model.eval(), encoded, rows_at_once))
 
 
 def _encoded(names: Any, row: Mapping[str, Any]) -> tuple[list[int], list[int]]:

@@ -54,7 +54,7 @@ def test_a_task_that_cannot_be_trained_on_is_refused(write, monkeypatch):
     with pytest.raises(ValueError, match="needs a task that has reward; stories has none"):
         plan.read(write(task="stories"))
     monkeypatch.setitem(TASKS, "bare", replace(EXPRESSIONS, name="bare", model=None))
-    with pytest.raises(ValueError, match="as bare has none of its own. Name one: model: FOLDER"):
+    with pytest.raises(ValueError, match="as bare has none of its own"):
         plan.read(write(task="bare"))
     assert plan.read(write(task="bare", model="my/model")).model == "my/model"
 
