@@ -155,6 +155,26 @@ def test_the_preset_says_where_it_cannot_act(build, caplog):
     assert not trainer.pipeline
 
 
+WORKS_WITH = {
+    "no scale": {"scale_rewards": "none"},
+    "the batch's scale": {"scale_rewards": "batch"},
+    "Dr. GRPO": {"loss_type": "dr_grpo", "scale_rewards": "none"},
+    "two updates": {"num_iterations": 2},
+    "a reference": {"beta": 0.1},
+    "the entropy bonus": {"entropy_coef": 0.01},
+    "top entropies": {"top_entropy_quantile": 0.5},
+    "two rewards": {"rewards": ("parity", "variety"), "reward_weights": [1.0, 0.5]},
+    "RLOO": {"trainer": "RLOO"},
+}
+
+
+@pytest.mark.parametrize("option", WORKS_WITH)
+def test_the_preset_works_with_what_trl_can_be_told_besides(build, option):
+    trainer = build(None, **WORKS_WITH[option], max_steps=1)
+    trainer.train()
+    assert any("diversity/rarity_mean_change" in row for row in trainer.state.log_history)
+
+
 def test_stock_trls_config_is_enough(scenarios, tiny_checkpoint, tmp_path, monkeypatch):
     import divreg
 
