@@ -66,7 +66,9 @@ def _own_extensions(tmp_path_factory):
     """Compile DeepSpeed's extension once a session: in the shared cache, the lock of a compile that
     was killed makes every later launch wait for ever.
     """
-    os.environ["TORCH_EXTENSIONS_DIR"] = str(tmp_path_factory.mktemp("extensions"))
+    own = tmp_path_factory.getbasetemp()
+    session = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    os.environ["TORCH_EXTENSIONS_DIR"] = str(session / "extensions")
 
 
 @pytest.fixture(scope="session")
