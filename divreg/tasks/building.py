@@ -151,9 +151,8 @@ def trainer(run: "Run", base: Path, output_dir: Path, callbacks: list[Any]) -> A
     else:
         if not torch.accelerator.is_available():
             settings |= {"use_cpu": True, "bf16": False}
-        if run.method in ONLINE and run.found.stop:
-            asked = given["train_dataset"][0]["prompt"]
-            given["processing_class"] = tokenizer(run.model, run.found.stop, asked)
+        if run.method in ONLINE and ends_itself(run):
+            given["model"], given["processing_class"] = load(run, base)
     settings |= run.settings
     diverse = run.row.divreg is not None
     if diverse:
@@ -162,43 +161,48 @@ def trainer(run: "Run", base: Path, output_dir: Path, callbacks: list[Any]) -> A
     return trainer_class(run.method, diverse)(args=config, **given)
 
 
-def tokenizer(model: str, stop: Sequence[str] = (), asked: Any = "") -> Any:
-    """Return the tokenizer of a model, which ends an answer where the task does.
-
-    Args:
-        model: A hub name or folder.
-        stop: Texts that end an answer.
-        asked: A prompt: text that a model goes on with is ended by the first of ``stop``, a
-            conversation by what the chat template ends it with.
-
-    Raises:
-        ValueError: If that is no token of the tokenizer.
-    """
-    from transformers import AutoTokenizer
-
-    names = AutoTokenizer.from_pretrained(model, padding_side="left", truncation_side="left")
-    if stop and isinstance(asked, str):
-        end = names.encode(stop[0], add_special_tokens=False)
-        if len(end) != 1:
-            raise ValueError(
-                f"answers that end with {stop[0]!r} need a tokenizer that has it as one token; "
-                f"{model} has {len(end)}. Use a task whose prompts are conversations."
-            )
-        names.pad_token = names.pad_token or names.eos_token
-        names.eos_token_id = end[0]
-    return names
-
-
 def load(run: "Run", base: Path) -> tuple[Any, Any]:
-    """Return the model that a run begins with, and its tokenizer."""
+    """Return the model that a run begins with, and its tokenizer.
+
+    Where the task asks in plain text, the model ends its answers where the task says.
+    """
+    import torch
+
     from divreg.tasks import tiny
 
     if run.model is None:
         return tiny.load(base)
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    asked = run.found.dataset("held_out")[0]["prompt"]
-    return (
-        AutoModelForCausalLM.from_pretrained(run.model),
-        tokenizer(run.model, run.found.stop, asked),
-    )
+    model = AutoModelForCausalLM.from_pretrained(run.model, dtype=torch.float32)  # as TRL does
+    names = AutoTokenizer.from_pretrained(run.model, padding_side="left", truncation_side="left")
+    if ends_itself(run):
+        end_at(model, names, run.found.stop)
+    return model, names
+
+
+def ends_itself(run: "Run") -> bool:
+    """Whether the answers of a run end where its task says, and not where a chat template does."""
+    if run.model is None or not run.found.stop:
+        return False
+    return isinstance(run.found.dataset("held_out")[0]["prompt"], str)
+
+
+def end_at(model: Any, names: Any, stop: Sequence[str]) -> None:
+    """Let a model end its text with every token that holds one of some texts.
+
+    With every one: what a model may write instead of the end it learns to write, where that pays.
+
+    Raises:
+        ValueError: If no token does.
+    """
+    known = names.batch_decode([[i] for i in range(len(names))])
+    ends = [i for i, text in enumerate(known) if any(end in text for end in stop)]
+    if not ends:
+        raise ValueError(
+            f"answers that end with {stop[0]!r} need a tokenizer with a token that holds it; "
+            f"{names.name_or_path} has none. Use a task whose prompts are conversations."
+        )
+    own = model.generation_config.eos_token_id
+    own = own if isinstance(own, list) else [own]
+    model.generation_config.eos_token_id = [*{i: None for i in (*own, *ends) if i is not None}]

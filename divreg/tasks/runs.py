@@ -128,6 +128,7 @@ class Run:
             "held_out": {k: building.fingerprint(name) for k, name in self.held_out.items()},
             "untrained": not self.row.trained,
             "encoder": self.encoder,
+            "ends": building.ends_itself(self) and list(self.found.stop),
         }
         return {name: value for name, value in facts.items() if value}
 

@@ -1,10 +1,12 @@
 """What a run on a model of one's own begins with."""
 
+from dataclasses import replace
+
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from divreg.tasks import building
+from divreg.tasks import building, runs
 
 
 @pytest.fixture
@@ -19,17 +21,21 @@ def save(tmp_path):
     return save
 
 
-def test_an_answer_to_text_ends_where_the_task_says_and_one_to_a_conversation_does_not(save):
-    folder = save("<unk>", "<eos>", "a", "\n")
-    names = building.tokenizer(folder, ("\n",), "A kind of bird:")
-    assert (names.eos_token_id, names.pad_token) == (3, "<eos>")
-    assert names.encode("a\n") == [2, 3]
-    talk = [{"role": "user", "content": "Name one kind of bird."}]
-    assert building.tokenizer(folder, ("\n",), talk).eos_token == "<eos>"
-    assert building.tokenizer(folder).eos_token == "<eos>"
+def test_a_model_ends_with_every_token_that_holds_the_end(save, make_tiny_model):
+    names = AutoTokenizer.from_pretrained(save("<unk>", "<eos>", "a", "\n", "\n\n", "b"))
+    model = make_tiny_model()
+    model.generation_config.eos_token_id = 1
+    building.end_at(model, names, ("\n",))
+    assert model.generation_config.eos_token_id == [1, 3, 4]
+    with pytest.raises(ValueError, match="a token that holds it"):
+        building.end_at(model, names, ("c",))
 
 
-def test_a_tokenizer_without_that_token_is_refused(save):
-    folder = save("<unk>", "<eos>", "a", "b")
-    with pytest.raises(ValueError, match=r"'ab' need a tokenizer that has it as one token.*has 2"):
-        building.tokenizer(folder, ("ab",), "x")
+@pytest.mark.parametrize(
+    ("task", "model", "ends"),
+    [("kinds-short", "m", True), ("kinds", "m", False), ("expressions", "m", False)],
+)
+def test_only_answers_to_plain_text_are_ended_by_the_task(task, model, ends):
+    run = runs.Run(runs.PLAIN, task=task, model=model)
+    assert building.ends_itself(run) == ends
+    assert not building.ends_itself(replace(run, model=None))
