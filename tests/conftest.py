@@ -152,6 +152,14 @@ def minilm():
     return str(folder)
 
 
+@pytest.fixture
+def minilm_by_name(minilm, tmp_path, monkeypatch):
+    """Let the encoder's name on the hub lead to the package's: a folder where the test works."""
+    (tmp_path / "sentence-transformers").mkdir()
+    (tmp_path / "sentence-transformers" / "all-MiniLM-L6-v2").symlink_to(minilm)
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture(scope="session")
 def make_judge(tmp_path_factory):
     """``make_judge(labels)``: a folder with a random two-layer BERT that classifies pairs."""

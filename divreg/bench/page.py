@@ -166,18 +166,20 @@ def _in_words(row: Summary, k: int) -> str:
 
 
 def headings(rows: Sequence[Summary], k: int) -> list[str]:
-    """Return the headings of the table; a held-out set of answers has a column of its own."""
+    """Return the headings of the table; held-out answers have columns, and costs if timed."""
     first = rows[0]
+    costs = ["ms a step", *([] if first.nats else ["of them the method"])]
     return [
         "", "", "pass@1", f"different in {k}", f"pass@{max(first.curve)}", "more pass@1",
-        "more different", *(f"{name}, nats" for name in first.nats), *first.others, "ms a step",
-        *([] if first.nats else ["of them the method"]), "seeds",
+        "more different", *(f"{name}, nats" for name in first.nats), *first.others,
+        *(costs if first.step_ms else []), "seeds",
     ]  # fmt: skip
 
 
 def cells(number: int, row: Summary, first: Summary) -> list[str]:
     """Return the cells of one row of the table, under the headings of the first row's."""
     right, distinct = row.gains or (None, None)
+    costs = [f"{row.step_ms:.0f}" if row.step_ms else "", *([] if first.nats else [_share(row)])]
     return [
         str(number),
         row.label,
@@ -188,8 +190,7 @@ def cells(number: int, row: Summary, first: Summary) -> list[str]:
         _signed(distinct.show()) if distinct else "",
         *(row.nats[name].show(2) if name in row.nats else "" for name in first.nats),
         *(row.others[head].show(_digits(head)) for head in first.others),
-        f"{row.step_ms:.0f}" if row.step_ms else "",
-        *([] if first.nats else [_share(row)]),
+        *(costs if first.step_ms else []),
         str(row.seeds),
     ]
 

@@ -70,10 +70,8 @@ def test_an_encoder_is_a_part_of_what_runs_are_called(write):
 
 
 @pytest.mark.parametrize("path", sorted(PLANS.glob("*.yaml")), ids=lambda p: p.stem)
-def test_every_plan_that_is_shipped_is_read(path, minilm, tmp_path, monkeypatch):
-    (tmp_path / "sentence-transformers").mkdir()  # in the place of the hub
-    (tmp_path / "sentence-transformers" / "all-MiniLM-L6-v2").symlink_to(minilm)
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.usefixtures("minilm_by_name")
+def test_every_plan_that_is_shipped_is_read(path):
     read = plan.read(path)
     first = read.rows[0]
     assert first.name in read.baselines

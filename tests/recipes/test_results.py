@@ -44,7 +44,7 @@ def test_the_readme_shows_the_table_that_the_results_make(folder):
     assert {line.rstrip() for line in console.export_text().splitlines()} <= shown | {""}
 
 
-BENCHMARKS = ["expressions", "countdown", "expressions_sft", "expressions_dpo"]
+BENCHMARKS = ["expressions", "countdown", "kinds", "expressions_sft", "expressions_dpo"]
 
 
 def rates(repo, method):
@@ -85,6 +85,7 @@ def test_every_way_to_fine_tune_has_five_seeds(repo, name):
     assert seeds == {(row["name"], seed) for row in found["rows"] for seed in range(5)}
 
 
+@pytest.mark.usefixtures("minilm_by_name")
 @pytest.mark.parametrize("task", BENCHMARKS)
 def test_the_recipes_show_the_benchmark_that_its_results_make(repo, task):
     """`divreg bench PLAN --results FILE` writes this table and says these sentences."""
