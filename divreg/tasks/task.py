@@ -142,7 +142,7 @@ KINDS_SHORT = replace(
     name="kinds-short",
     dataset=_kinds_short,
     max_tokens=8,
-    budget={"steps": 60, "learning_rate": 1.5e-5, "per_device_train_batch_size": 64},
+    budget={"steps": 40, "learning_rate": 4e-5, "per_device_train_batch_size": 64},
 )
 TASKS = {task.name: task for task in (EXPRESSIONS, EXPRESSIONS_HARD, COUNTDOWN, KINDS, KINDS_SHORT)}
 
