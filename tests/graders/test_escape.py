@@ -347,10 +347,11 @@ def parent_of(process):
 
 def test_a_process_that_the_caller_forks_meanwhile_does_not_hold_it_up():
     outcomes = []
-    program = "import time; time.sleep(0.5)"
+    program = "import time; time.sleep(1)"
     run = threading.Thread(target=lambda: outcomes.append(sandbox.run(program, Limits(seconds=60))))
     run.start()
     assert until(lambda: children(os.getpid()))
+    time.sleep(0.3)  # `Popen` itself waits for who is forked while it starts a process
     forked = os.fork()
     if forked == 0:
         time.sleep(99)  # with a copy of the pipes
