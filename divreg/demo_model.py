@@ -14,7 +14,7 @@ from divreg.tasks import runs, side_by_side, workers
 from divreg.tasks.task import find
 from divreg.trace import engines
 
-SAMPLES = 64  # answers to each held-out prompt when a model is scored
+SAMPLES = 32  # answers to each prompt when a model is scored
 _TIMED = 2  # steps that are trained to know how long a step takes here
 
 

@@ -143,7 +143,7 @@ def test_losses_of_texts_are_compared_like_methods(here, capsys, monkeypatch):
     assert len({line["held_out_nats"]["every answer"] for line in found["runs"]}) == 3
     assert [line["row"] for line in found["costs"]] == ["ce", "gem"]  # the base model costs nothing
     table = (here / "out" / "table.md").read_text()
-    assert "| every answer, nats | ms a step | seeds |" in table
+    assert "| every answer, nats | class entropy, nats | ms a step | seeds |" in table
     assert "of them the method" not in table
     assert bench.main(arguments("--output-dir", "out")) == 0
     assert "3 runs, 0 to do" in capsys.readouterr().out
