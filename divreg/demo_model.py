@@ -5,16 +5,15 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 
-from divreg.tasks import runs, side_by_side, workers
+from divreg.tasks import building, runs, side_by_side, workers
 from divreg.tasks.task import find
 from divreg.trace import engines
 
-SAMPLES = 32  # answers to each prompt when a model is scored
+SAMPLES = 64  # answers to each held-out prompt when a model is scored
 _TIMED = 2  # steps that are trained to know how long a step takes here
 
 
@@ -99,19 +98,10 @@ def compare(
     )
     lines = side_by_side.race(console, both, base, processes)
     with console.status("Scoring the base model"):
-        score = _score(run, base)
+        score = runs.evaluated(run, *building.load(run, base))
     side_by_side.show(console, score, lines, [folder for _, folder in both], output)
     console.print(
         f"Took {time.perf_counter() - started:.0f} s. One seed proves little: [bold]divreg "
         f"bench[/bold] compares more, with standard errors.",
         soft_wrap=True,
     )
-
-
-def _score(run: runs.Run, base: Path) -> dict[str, Any]:
-    from divreg.tasks import building
-    from divreg.tasks.evaluate import evaluate
-
-    at_once = runs.SIDE_BY_SIDE if run.model else runs.TINY_SIDE_BY_SIDE
-    model, names = building.load(run, base)
-    return evaluate(model, names, run.found, samples=run.samples, rows_at_once=at_once).as_dict()

@@ -90,6 +90,7 @@ class Plan:
             self.dataset,
             self.held_out,
             self.encoder,
+            find(self.task).scored,
         )
 
     def runs(self) -> list[runs.Run]:

@@ -285,9 +285,7 @@ def _try(kind: str, found: Mapping[str, float], advice: str, checkpoint: str | N
         return "one seed per process: set_seed(seed, device_specific=True); with vLLM seed=None"
     if kind == "stalled":
         return _try_stalled(found)
-    own = _TRY[advice]
-    words = own[kind] if kind in own else _TRY[advice.removeprefix("diverse_")][kind]
-    return words.format(back=back)
+    return _TRY[advice][kind].format(back=back)
 
 
 def _try_stalled(found: Mapping[str, float]) -> str:
@@ -306,30 +304,34 @@ _STRONGER = (
 _RL = {
     "saturated": "harder prompts | drop prompts that are always solved | stop here",
 }
+_GRPO = {
+    **_RL,
+    "one_format": f"{_WANTED} | prompts that ask for the others | beta=0.01, a KL that keeps "
+    "formats of the reference",
+    "narrowing": "DiverseGRPOTrainer (same arguments) | entropy_coef=0.03 | "
+    "learning_rate halved | off-policy: epsilon_high=0.28",
+    "collapsed": "{back} with DiverseGRPOTrainer (same arguments) | learning_rate halved",
+    "exploding": "{back} | entropy_coef=0.0 or a tenth | learning_rate halved | beta=0.01",
+}
+_RLOO = {
+    **_RL,
+    "one_format": f"{_WANTED} | prompts that ask for the others | beta=0.1, a KL that keeps "
+    "formats of the reference",
+    "narrowing": "DiverseRLOOTrainer (same arguments) | beta=0.1 | learning_rate halved | "
+    "off-policy: epsilon_high=0.28",
+    "collapsed": "{back} with DiverseRLOOTrainer (same arguments) | learning_rate halved",
+    "exploding": "{back} | learning_rate halved | beta=0.1",
+}
 _TRY: dict[str, dict[str, str]] = {
-    "grpo": {
-        **_RL,
-        "one_format": f"{_WANTED} | prompts that ask for the others | beta=0.01, a KL that keeps "
-        "formats of the reference",
-        "narrowing": "DiverseGRPOTrainer (same arguments) | entropy_coef=0.03 | "
-        "learning_rate halved | off-policy: epsilon_high=0.28",
-        "collapsed": "{back} with DiverseGRPOTrainer (same arguments) | learning_rate halved",
-        "exploding": "{back} | entropy_coef=0.0 or a tenth | learning_rate halved | beta=0.01",
-    },
-    "rloo": {
-        **_RL,
-        "one_format": f"{_WANTED} | prompts that ask for the others | beta=0.1, a KL that keeps "
-        "formats of the reference",
-        "narrowing": "DiverseRLOOTrainer (same arguments) | beta=0.1 | learning_rate halved | "
-        "off-policy: epsilon_high=0.28",
-        "collapsed": "{back} with DiverseRLOOTrainer (same arguments) | learning_rate halved",
-        "exploding": "{back} | learning_rate halved | beta=0.1",
-    },
+    "grpo": _GRPO,
+    "rloo": _RLOO,
     "diverse_grpo": {
+        **_GRPO,
         "narrowing": f"{_STRONGER} | entropy_coef=0.03 | learning_rate halved",
         "collapsed": f"{{back}} with {_STRONGER} | learning_rate halved",
     },
     "diverse_rloo": {
+        **_RLOO,
         "narrowing": f"{_STRONGER} | beta=0.1 | learning_rate halved",
         "collapsed": f"{{back}} with {_STRONGER} | learning_rate halved",
     },

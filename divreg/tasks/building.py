@@ -196,6 +196,8 @@ def end_at(model: Any, names: Any, stop: Sequence[str]) -> None:
     Raises:
         ValueError: If no token does.
     """
+    from divreg.tasks import sampling
+
     known = names.batch_decode([[i] for i in range(len(names))])
     ends = [i for i, text in enumerate(known) if any(end in text for end in stop)]
     if not ends:
@@ -203,6 +205,5 @@ def end_at(model: Any, names: Any, stop: Sequence[str]) -> None:
             f"answers that end with {stop[0]!r} need a tokenizer with a token that holds it; "
             f"{names.name_or_path} has none. Use a task whose prompts are conversations."
         )
-    own = model.generation_config.eos_token_id
-    own = own if isinstance(own, list) else [own]
-    model.generation_config.eos_token_id = [*{i: None for i in (*own, *ends) if i is not None}]
+    every = dict.fromkeys([*sampling.ends(model, names), *ends])
+    model.generation_config.eos_token_id = list(every)

@@ -85,6 +85,8 @@ class Run:
     """Data sets of answers whose likelihood is measured, by what they are called."""
     encoder: str | None = None
     """A sentence encoder, by hub name or folder, for the Vendi score; None measures none."""
+    splits: tuple[str, ...] = ("held_out",)
+    """Of the task, that the run is scored on; the first is what tables begin with."""
 
     @property
     def learns_from(self) -> str | None:
@@ -228,15 +230,13 @@ def build(run: Run, base: Path, output_dir: Path, callbacks: Sequence[Any] = ())
 
 def score(run: Run, base: Path, output_dir: Path, callbacks: Sequence[Any] = ()) -> dict[str, Any]:
     """Train and evaluate one run, and return its line of the results."""
-    from divreg.encoders import SentenceEncoder
-
-    encode = SentenceEncoder(run.encoder) if run.encoder else None
+    encode = _encoder(run.encoder)
     started = time.perf_counter()
     trainer = train(run, base, output_dir, callbacks)
     seconds = time.perf_counter() - started
-    first, *others = run.found.scored
-    scores = {split: _score(run, trainer, split, encode) for split in (first, *others)}
-    likelihood = held_out_nats(run, trainer.model, trainer.processing_class)
+    model, names = trainer.model, trainer.processing_class
+    first, *others = (evaluated(run, model, names, split, encode) for split in run.splits)
+    likelihood = held_out_nats(run, model, names)
     return {
         "row": run.row.name,
         "task": run.task,
@@ -248,17 +248,32 @@ def score(run: Run, base: Path, output_dir: Path, callbacks: Sequence[Any] = ())
         "seconds": round(time.perf_counter() - started, 1),
         "entropy_curve": _entropy_curve(run, trainer, output_dir),
         **({"held_out_nats": likelihood} if likelihood else {}),
-        **scores[first],
-        **({"on": {split: scores[split] for split in others}} if others else {}),
+        **first,
+        **({"on": dict(zip(run.splits[1:], others, strict=True))} if others else {}),
     }
 
 
-def _score(run: Run, trainer: Any, split: str, encode: Any) -> dict[str, Any]:
+def _encoder(name: str | None) -> Callable[[Sequence[str]], Any] | None:
+    if name is None:
+        return None
+    from divreg.encoders import SentenceEncoder
+
+    return SentenceEncoder(name)
+
+
+def evaluated(
+    run: Run,
+    model: Any,
+    names: Any,
+    split: str = "held_out",
+    encode: Callable[[Sequence[str]], Any] | None = None,
+) -> dict[str, Any]:
+    """Return the score of a model on a split of the run's task, with as many answers as it says."""
     from divreg.tasks.evaluate import evaluate
 
     return evaluate(
-        trainer.model,
-        trainer.processing_class,
+        model,
+        names,
         run.found,
         rows=list(run.found.dataset(split)),  # pyright: ignore[reportArgumentType]
         samples=run.samples,

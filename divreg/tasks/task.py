@@ -33,7 +33,7 @@ class Task:
         side_by_side: Whether ``is_correct`` and ``answer`` may be called from several threads.
         stop: Texts that end an answer of a model without chat template: it is cut before the first.
         group: The kind of prompts, where they are of a data set of others: summaries, code, ...
-        scored: The splits that a run is scored on; the first is what tables begin with.
+        scored: The splits that a benchmark scores; the first is what its table begins with.
         budget: Of a run on a model of one's own: ``steps``, and keys of TRL's config.
     """
 

@@ -20,10 +20,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from divreg.calibrate import best_threshold
+from divreg import calibrate
+from divreg.calibrate import Point
 from divreg.encoders import SentenceEncoder
 from divreg.encoders.ngrams import character_ngrams
 from divreg.signals.partition import by_embedding, by_ngram, by_text
+from divreg.signals.similarity import similarity
 from divreg.tasks import kinds
 
 ANSWERS = Path(__file__).parent / "results" / "right_answers.json"
@@ -54,9 +56,8 @@ def groups(found: Mapping[str, Mapping[str, Group]], split: str) -> list[list[Se
 
 def cosines(encode: Callable[..., Any], group: Sequence[Sequence[str]]) -> torch.Tensor:
     """Return the cosine similarity of the texts of a group ``(g, g)``."""
-    vectors = torch.as_tensor(np.asarray(encode([text for text, _ in group]))).double()
-    vectors = torch.nn.functional.normalize(vectors, dim=-1)
-    return vectors @ vectors.T
+    vectors = torch.as_tensor(np.asarray(encode([text for text, _ in group])))
+    return similarity(embedding=vectors.double())
 
 
 def pairs(group: Sequence[Sequence[str]]) -> np.ndarray:
@@ -72,7 +73,7 @@ def upper(square: Any) -> np.ndarray:
 
 def measured(
     classes: Callable[[Sequence[Sequence[str]]], torch.Tensor], told: Sequence[Any]
-) -> tuple[float, float, float, float]:
+) -> tuple[Point, float]:
     """Return precision, recall and F1 of pairs, and how many classes are found for one synset."""
     called, same, many, true = [], [], 0, 0
     for group in told:
@@ -81,10 +82,7 @@ def measured(
         same.append(pairs(group))
         many += len(found.unique())
         true += len({synset for _, synset in group})
-    said, right = np.concatenate(called), np.concatenate(same)
-    both = int((said & right).sum())
-    precision, recall = both / max(1, int(said.sum())), both / max(1, int(right.sum()))
-    return precision, recall, 2 * both / int(said.sum() + right.sum()), many / true
+    return calibrate.measured(np.concatenate(called), np.concatenate(same), 1), many / true
 
 
 def table(found: Mapping[str, Any], encode: Callable[..., Any]) -> list[str]:
@@ -106,7 +104,7 @@ def table(found: Mapping[str, Any], encode: Callable[..., Any]) -> list[str]:
 
     def picked(encoder: Callable[..., Any]) -> float:
         scores = np.concatenate([upper(cosines(encoder, g)) for g in train])
-        return best_threshold(scores, np.concatenate([pairs(g) for g in train])).threshold
+        return calibrate.best_threshold(scores, np.concatenate([pairs(g) for g in train])).threshold
 
     rows: dict[str, Callable[..., Any]] = {
         "equal text": partial(by_texts, by_text),
@@ -119,8 +117,10 @@ def table(found: Mapping[str, Any], encode: Callable[..., Any]) -> list[str]:
         of = {**fixed, f"{name}, calibrated: {best:.2f}": best}
         rows |= {title: partial(by_cosine, encoder, at) for title, at in of.items()}
     for title, classes in rows.items():
-        precision, recall, f1, many = measured(classes, held_out)
-        lines.append(f"{title:<34}{precision:>9.2f}{recall:>8.2f}{f1:>7.2f}{many:>9.2f}")
+        point, many = measured(classes, held_out)
+        lines.append(
+            f"{title:<34}{point.precision:>9.2f}{point.recall:>8.2f}{point.f1:>7.2f}{many:>9.2f}"
+        )
     return lines
 
 
